@@ -1,0 +1,62 @@
+// Package apply carries out plans: the only code that changes the world.
+package apply
+
+import (
+	"context"
+
+	"carrel/plan"
+)
+
+// Runtime keeps images, containers and tasks. Every method is safe to repeat:
+// done already is success, and what is gone counts as removed.
+type Runtime interface {
+	// PullImage fetches an image by the name its step has. Progress, which may
+	// be called from several goroutines, is given the bytes of each layer.
+	PullImage(ctx context.Context, s plan.PullImage, progress func(layer string, done, total int64)) error
+
+	// ImportImage loads an archive. It fails when the archive no longer has
+	// the digest that was planned.
+	ImportImage(ctx context.Context, s plan.ImportImage) error
+
+	// ViewImage mounts the root filesystem of an image for reading while fn
+	// runs. The owner is the user that the workspace's process will have.
+	ViewImage(ctx context.Context, s plan.CreateVolume, fn func(root string, owner plan.Owner) error) error
+
+	CreateContainer(ctx context.Context, s plan.CreateContainer) error
+	AdoptContainer(ctx context.Context, s plan.AdoptContainer) error
+	UpdateLabels(ctx context.Context, s plan.UpdateLabels) error
+	UpdateResources(ctx context.Context, s plan.UpdateResources) error
+	DeleteContainer(ctx context.Context, s plan.DeleteContainer) error
+
+	// StartTask leaves a task that runs alone and removes what is left of one
+	// that does not.
+	StartTask(ctx context.Context, s plan.StartTask) error
+
+	// StopTask returns when no process of the task is left.
+	StopTask(ctx context.Context, s plan.StopTask) error
+
+	// Exited waits until the task of a container ends or ctx is done. It
+	// reports how the task ended; false means that it still runs.
+	Exited(ctx context.Context, container string) (code uint32, exited bool, err error)
+}
+
+// Volumes keeps the data of workspaces as folders of the host.
+type Volumes interface {
+	// CreateVolume makes the volume with what root has at the data path; root
+	// is an image's root filesystem. Owner owns a data path that the image
+	// does not have.
+	CreateVolume(ctx context.Context, s plan.CreateVolume, root string, owner plan.Owner) error
+	RestoreData(ctx context.Context, s plan.RestoreData) error
+	PreserveData(ctx context.Context, s plan.PreserveData) error
+}
+
+// Records is the store. Each write carries the history of the steps that led
+// to it, kept in the same transaction.
+type Records interface {
+	SaveRecord(ctx context.Context, s plan.SaveRecord, history []plan.Entry) error
+	DeleteRecord(ctx context.Context, s plan.DeleteRecord, history []plan.Entry) error
+
+	// SaveFailure notes on the record, made when there is none, why the last
+	// change did not reach its end. It changes nothing else of the record.
+	SaveFailure(ctx context.Context, f plan.Failure, history []plan.Entry) error
+}

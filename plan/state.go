@@ -1,0 +1,133 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"carrel/spec"
+)
+
+// State is one snapshot of everything observed: the store, containerd and the
+// folders of one host, all read at the same time.
+type State struct {
+	Host       string    // the host that was observed
+	Time       time.Time // when
+	Records    []Record  // of the whole store, other sets and hosts included
+	Containers []Container
+	Images     map[string]Image // by the image as the spec writes it; only those that were asked for
+	Volumes    []Volume         // live ones
+	Preserved  []Preserved      // oldest first
+}
+
+// Record is what the store remembers of a workspace.
+type Record struct {
+	Workspace string
+	Set       string
+	Host      string
+	Source    string          // the file that described it; "" when unknown
+	Orphaned  bool            // whether Source is known to be gone from the host
+	Container string          // the container's id; "" until one was made
+	Applied   *spec.Workspace // the spec that was applied last; nil until one was
+	Held      bool            // stopped by a person, and to stay so
+	LastError string          // of the last apply; "" when it went well
+	Version   int64           // grows with each write; 0 has never been written
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Container is a container of containerd's, and its task.
+type Container struct {
+	ID        string
+	Workspace string          // by its label; "" when carrel did not make or adopt it
+	Set       string          // by its label
+	Host      string          // by its label
+	Applied   *spec.Workspace // kept in the container; nil when carrel did not make or adopt it
+	Found     *spec.Workspace // of a container without Applied: what its OCI spec amounts to
+	Image     string          // the name in containerd's image store, by digest when carrel made it
+	Digest    string          // of the image's manifest or index; "" when unknown
+	Volume    string          // the host folder mounted at the data path; "" when the data is in the root filesystem
+	Labels    map[string]string
+	CreatedAt time.Time
+	Task      Task
+}
+
+// TaskStatus is containerd's word for what a task does.
+type TaskStatus string
+
+// The states of a task. A container without a task has TaskNone.
+const (
+	TaskNone    TaskStatus = ""
+	TaskCreated TaskStatus = "created"
+	TaskRunning TaskStatus = "running"
+	TaskStopped TaskStatus = "stopped"
+	TaskPaused  TaskStatus = "paused"
+	TaskUnknown TaskStatus = "unknown" // its shim does not answer
+)
+
+// Task is the running process of a container, or what is left of it.
+type Task struct {
+	Status    TaskStatus
+	PID       uint32
+	ExitCode  uint32    // of a stopped task
+	ExitedAt  time.Time // of a stopped task
+	StartedAt time.Time // of a running task; zero when unknown
+}
+
+// Alive reports whether processes of the task may exist.
+func (t Task) Alive() bool {
+	return t.Status == TaskRunning || t.Status == TaskPaused || t.Status == TaskUnknown
+}
+
+// Image is what is known of an image that a spec names.
+type Image struct {
+	Name   string // in containerd's image store
+	Digest string // there; "" when it is not there
+	Source string // the digest that the registry or the archive has now; "" when not asked
+	Err    string // why the source could not be asked
+}
+
+// Volume is the data folder of a workspace.
+type Volume struct {
+	Workspace string
+	Path      string
+}
+
+// Preserved is the volume of a workspace that is gone.
+type Preserved struct {
+	Workspace string
+	At        time.Time
+	Path      string
+}
+
+// AppliedVersion is the version of the form in which an applied spec is kept.
+const AppliedVersion = 1
+
+// EncodeSpec is the form in which an applied spec is kept, in the container
+// and in the record.
+func EncodeSpec(w spec.Workspace) ([]byte, error) {
+	return json.Marshal(encodedSpec{AppliedVersion, w})
+}
+
+// DecodeSpec reads what EncodeSpec wrote. A field that the writer did not know
+// counts as its default; a form newer than this program is an error.
+func DecodeSpec(text []byte) (*spec.Workspace, error) {
+	var form encodedSpec
+	if err := json.Unmarshal(text, &form); err != nil {
+		return nil, fmt.Errorf("applied spec: %w", err)
+	}
+	if form.Version > AppliedVersion {
+		return nil, fmt.Errorf("applied spec has version %d, this carrel knows %d (use the newer carrel)", form.Version, AppliedVersion)
+	}
+	return &form.Spec, nil
+}
+
+type encodedSpec struct {
+	Version int            `json:"version"`
+	Spec    spec.Workspace `json:"spec"`
+}
+
+// Owner is the user and group that the process of a workspace has.
+type Owner struct {
+	UID, GID uint32
+}

@@ -1,0 +1,182 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"carrel/spec"
+)
+
+// Step is one call to one driver: everything carrel can do to the world.
+// Every step is safe to repeat, and leaves a mark that the next observation
+// sees. Nothing flows between steps: ids are names that the plan chose.
+//
+//sumtype:decl
+type Step interface {
+	// String is the step's only wording: plan, progress, JSON, log and error
+	// all print it.
+	String() string
+	step()
+}
+
+// PullImage fetches an image from its registry into containerd.
+type PullImage struct {
+	Image string // as the spec writes it, normalised
+}
+
+// ImportImage puts an OCI archive of the host into containerd.
+type ImportImage struct {
+	Path   string // absolute
+	Digest string // of the archive's manifest or index when it was planned
+	Name   string // in containerd's image store
+}
+
+// CreateVolume makes the data folder of a workspace, with what the image has
+// at the data path. A volume that exists is left as it is.
+type CreateVolume struct {
+	Workspace string
+	Image     string // the name in containerd's image store
+	DataPath  string
+	User      string // the spec's; "" is the image's
+}
+
+// RestoreData makes preserved data the volume of its workspace again.
+type RestoreData struct {
+	Workspace string
+	At        time.Time
+}
+
+// PreserveData takes the volume of a workspace out of use, and keeps it.
+type PreserveData struct {
+	Workspace string
+}
+
+// CreateContainer makes the container of a workspace, without a task.
+type CreateContainer struct {
+	Container string
+	Set       string
+	Host      string
+	Image     string // the name in containerd's image store
+	Spec      spec.Workspace
+}
+
+// AdoptContainer makes a container that carrel did not make one of its own:
+// it gets carrel's labels and keeps the spec it amounts to.
+type AdoptContainer struct {
+	Container string
+	Set       string
+	Host      string
+	Spec      spec.Workspace
+}
+
+// UpdateLabels writes the parts of a spec that take effect in place into the
+// container: its labels and the applied spec it keeps.
+type UpdateLabels struct {
+	Container string
+	Set       string
+	Host      string
+	Spec      spec.Workspace
+}
+
+// UpdateResources changes the limits of the container, and of its task when
+// it has one, without a restart.
+type UpdateResources struct {
+	Container string
+	From, To  spec.Limits
+}
+
+// StartTask starts the process of a container. What is left of an earlier
+// task is cleaned up first; a task that runs is left alone.
+type StartTask struct {
+	Workspace string
+	Container string
+}
+
+// StopTask ends the process of a container and all its children: the signal,
+// the grace period, then SIGKILL.
+type StopTask struct {
+	Container   string
+	Signal      string // "" is the image's own, or SIGTERM
+	GracePeriod spec.Duration
+}
+
+// DeleteContainer removes a container and its root filesystem. It refuses one
+// whose task runs.
+type DeleteContainer struct {
+	Container string
+}
+
+// SaveRecord writes a workspace into the store. The record's Version is the
+// one that was observed; the store refuses when it has another.
+type SaveRecord struct {
+	Record Record
+}
+
+// DeleteRecord takes a workspace out of the store. Version is the one that
+// was observed.
+type DeleteRecord struct {
+	Workspace string
+	Version   int64
+}
+
+func (s PullImage) String() string   { return "pull image " + s.Image }
+func (s ImportImage) String() string { return "import image " + s.Path }
+func (s CreateVolume) String() string {
+	return fmt.Sprintf("create volume of %s from %s in %s", s.Workspace, s.DataPath, s.Image)
+}
+func (s RestoreData) String() string {
+	return fmt.Sprintf("restore data of %s from %s", s.Workspace, s.At.UTC().Format(time.RFC3339))
+}
+func (s PreserveData) String() string { return "preserve data of " + s.Workspace }
+func (s CreateContainer) String() string {
+	return fmt.Sprintf("create container %s from %s", s.Container, s.Image)
+}
+func (s AdoptContainer) String() string {
+	return fmt.Sprintf("adopt container %s as %s", s.Container, s.Spec.Name)
+}
+func (s UpdateLabels) String() string { return "update labels and kept spec of " + s.Container }
+func (s UpdateResources) String() string {
+	return fmt.Sprintf("update limits of %s to %s", s.Container, limits(s.To))
+}
+func (s StartTask) String() string { return "start " + s.Container }
+func (s StopTask) String() string {
+	return fmt.Sprintf("stop %s within %s", s.Container, s.GracePeriod)
+}
+func (s DeleteContainer) String() string { return "delete container " + s.Container }
+func (s SaveRecord) String() string {
+	if s.Record.Held {
+		return fmt.Sprintf("record %s as held", s.Record.Workspace)
+	}
+	return "record " + s.Record.Workspace
+}
+func (s DeleteRecord) String() string { return "forget " + s.Workspace }
+
+func (PullImage) step()       {}
+func (ImportImage) step()     {}
+func (CreateVolume) step()    {}
+func (RestoreData) step()     {}
+func (PreserveData) step()    {}
+func (CreateContainer) step() {}
+func (AdoptContainer) step()  {}
+func (UpdateLabels) step()    {}
+func (UpdateResources) step() {}
+func (StartTask) step()       {}
+func (StopTask) step()        {}
+func (DeleteContainer) step() {}
+func (SaveRecord) step()      {}
+func (DeleteRecord) step()    {}
+
+// StepName is the step's kind, for example "PullImage".
+func StepName(s Step) string { return strings.TrimPrefix(fmt.Sprintf("%T", s), "plan.") }
+
+func limits(l spec.Limits) string {
+	words := []string{fmt.Sprintf("%d pids", l.Pids)}
+	if l.CPU != 0 {
+		words = append(words, l.CPU.String()+" cpu")
+	}
+	if l.Memory != 0 {
+		words = append(words, l.Memory.String()+" memory")
+	}
+	return strings.Join(words, ", ")
+}
