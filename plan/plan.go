@@ -1,22 +1,132 @@
 // Package plan decides what to do: it compares what the specs want with what
 // exists, and says which steps lead from one to the other, and why.
 //
-// It is pure: values in, values out. It reads nothing, asks nothing, and does
-// not know the time.
+// It is pure: values in, values out. It reads nothing, asks nothing, and knows
+// no time but the one of the observation. Carrying a plan out is package
+// apply's.
 package plan
+
+import (
+	"cmp"
+	"slices"
+
+	"carrel/spec"
+)
+
+// Plan is everything to be done to the workspaces of one set on one host.
+type Plan struct {
+	Set       string
+	Host      string
+	Changes   []Change // by workspace; those with nothing to do are only counted
+	Unchanged int
+	Elsewhere int      // wanted on other hosts
+	Notes     []string // what a person should know and carrel does nothing about
+	Owned     int      // the workspaces of the set that this host's store has
+}
+
+// Change is what is done to one workspace: its steps run in order.
+type Change struct {
+	Workspace string
+	Set       string
+	Action    Action
+	Cost      Cost
+	Reasons   []string
+	Fields    []Field
+	Steps     []Step
+
+	// Previous is what runs now, when the change takes it down on its way:
+	// what a failed change is rolled back to.
+	Previous *Previous
+
+	wish *spec.Workspace
+}
+
+// Previous is a workspace as it is before a change.
+type Previous struct {
+	Spec    spec.Workspace
+	Image   string // the name in containerd's image store, by digest
+	Running bool
+}
 
 // Action is what a change does to a workspace.
 type Action string
 
 // The actions.
 const (
-	ActionNone    Action = "none"
 	ActionCreate  Action = "create"
 	ActionAdopt   Action = "adopt"
 	ActionUpdate  Action = "update"
 	ActionStart   Action = "start"
 	ActionStop    Action = "stop"
+	ActionRestart Action = "restart"
 	ActionReplace Action = "replace"
 	ActionDelete  Action = "delete"
 	ActionForget  Action = "forget"
 )
+
+// Cost is what a change does to what runs now.
+type Cost string
+
+// The cost classes.
+const (
+	CostNone       Cost = "none"         // nothing that exists is disturbed
+	CostInPlace    Cost = "in place"     // changed while it runs
+	CostRestart    Cost = "restart"      // the process ends; the container and the data stay
+	CostReplace    Cost = "replace"      // a new container; the data stays
+	CostRemoval    Cost = "removal"      // the container goes; the data is preserved
+	CostDataAtRisk Cost = "data at risk" // data is deleted
+)
+
+// Options are the choices a person has in planning. The zero value is the
+// usual plan.
+type Options struct {
+	// AdoptPrefixes are put before a workspace's name to find a container
+	// that carrel did not make. The bare name is always tried.
+	AdoptPrefixes []string
+
+	// PruneOrphans deletes containers of the set that no spec and no record
+	// knows. Their data is preserved.
+	PruneOrphans bool
+}
+
+// New compares what is wanted with what exists now. Its error is a spec.Errors
+// with every reason why the specs cannot be carried out on this host; then
+// there is no plan, and nothing is to be changed.
+func New(want spec.Set, now State, opts Options) (Plan, error) {
+	p := newPlanner(want, now, opts)
+	for _, s := range p.subjects() {
+		p.decide(s)
+	}
+	p.orphans()
+	return p.finish()
+}
+
+// Empty reports whether there is nothing to do.
+func (p Plan) Empty() bool { return len(p.Changes) == 0 }
+
+// Deletes are the workspaces that the plan takes away.
+func (p Plan) Deletes() []string {
+	var names []string
+	for _, c := range p.Changes {
+		if c.Action == ActionDelete || c.Action == ActionForget {
+			names = append(names, c.Workspace)
+		}
+	}
+	return names
+}
+
+// MassDelete reports whether the plan takes away more than half of the set,
+// and at least three workspaces.
+func (p Plan) MassDelete() bool {
+	n := len(p.Deletes())
+	return n >= 3 && 2*n > p.Owned
+}
+
+func (p *planner) finish() (Plan, error) {
+	if err := p.faults.Err(); err != nil {
+		return Plan{}, err
+	}
+	slices.SortFunc(p.plan.Changes, func(a, b Change) int { return cmp.Compare(a.Workspace, b.Workspace) })
+	slices.Sort(p.plan.Notes)
+	return p.plan, nil
+}

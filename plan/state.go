@@ -49,6 +49,7 @@ type Container struct {
 	Volume    string          // the host folder mounted at the data path; "" when the data is in the root filesystem
 	Labels    map[string]string
 	CreatedAt time.Time
+	Fault     string // why the applied spec that is kept in it cannot be read; "" when it can
 	Task      Task
 }
 

@@ -50,6 +50,7 @@ type RestoreData struct {
 // PreserveData takes the volume of a workspace out of use, and keeps it.
 type PreserveData struct {
 	Workspace string
+	At        time.Time // under which it is kept
 }
 
 // CreateContainer makes the container of a workspace, without a task.

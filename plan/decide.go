@@ -1,0 +1,244 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"carrel/spec"
+)
+
+// decide adds what is to be done about one workspace: the design's table.
+func (p *planner) decide(s subject) {
+	if s.want == nil {
+		p.unwanted(s)
+		return
+	}
+	if !p.ours(s) || !p.possible(s) {
+		return
+	}
+	switch {
+	case s.container == nil:
+		p.create(s)
+	case s.container.Applied == nil:
+		p.adopt(s)
+	default:
+		p.bring(s, *s.container.Applied, Change{})
+	}
+}
+
+// ours reports whether this plan may touch a wanted workspace. What belongs to
+// another set or host is a fault, except a workspace that any host may have.
+func (p *planner) ours(s subject) bool {
+	at := s.want.At("metadata.name")
+	here := s.want.Host == "" || s.want.Host == p.now.Host
+	r, c := s.record, s.container
+	switch {
+	case r != nil && r.Host == p.now.Host && !here:
+		p.faults.Add(s.want.At("host"), "set host back, or delete the workspace here first",
+			"workspace %s is on this host, %s; its spec moves it to %s", s.name, p.now.Host, s.want.Host)
+	case !here, r != nil && r.Host != p.now.Host && s.want.Host == "":
+		p.plan.Elsewhere++
+	case r != nil && r.Set != p.want.Name:
+		p.faults.Add(at, "choose another name, or delete it there",
+			"workspace %s belongs to set %s, this is set %s", s.name, r.Set, p.want.Name)
+	case r != nil && r.Host != p.now.Host:
+		p.faults.Add(s.want.At("host"), "delete it there first",
+			"workspace %s is on host %s, this is %s", s.name, r.Host, p.now.Host)
+	case c != nil && c.Workspace != "" && c.Set != p.want.Name:
+		p.faults.Add(at, "choose another name, or delete it there",
+			"container %s belongs to set %s, this is set %s", c.ID, c.Set, p.want.Name)
+	case c != nil && c.Workspace != "" && c.Host != p.now.Host:
+		p.faults.Add(at, "if the host was renamed, pass its old name with --host",
+			"container %s was made for host %s, this is %s", c.ID, c.Host, p.now.Host)
+	default:
+		return true
+	}
+	return false
+}
+
+// possible reports whether this program can give the workspace what its spec
+// asks for.
+func (p *planner) possible(s subject) bool {
+	before := len(p.faults)
+	if s.want.Network.Mode == spec.NetworkCNI {
+		p.faults.Add(s.want.At("network.mode"), "set network.mode to host or none",
+			"workspace %s: network mode cni is not supported yet", s.name)
+	}
+	if len(s.want.Devices) > 0 {
+		p.faults.Add(s.want.At("devices[0]"), "take it out",
+			"workspace %s: devices are not supported yet", s.name)
+	}
+	if s.container != nil && s.container.Fault != "" {
+		p.faults.Add(s.want.At("metadata.name"), "", "container %s: %s", s.container.ID, s.container.Fault)
+	}
+	return len(p.faults) == before
+}
+
+// unwanted decides about a workspace of this set and host that no spec
+// describes any more.
+func (p *planner) unwanted(s subject) {
+	r := s.record
+	switch {
+	case r.Source != "" && !r.Orphaned && !p.want.Covers(r.Source) && r.Source != "-":
+		p.note("%s stays: %s describes it, and was not loaded (delete that file, or run carrel delete %s)", s.name, r.Source, s.name)
+	case !p.want.Covers(r.Source) && !p.want.Tree():
+		p.note("%s stays: only single files were loaded, and none of them described it before (load the whole folder, or run carrel delete %s)", s.name, s.name)
+	default:
+		p.remove(s, "no spec describes it any more")
+	}
+}
+
+// create makes a workspace that has no container.
+func (p *planner) create(s subject) {
+	change := Change{Action: ActionCreate, Cost: CostNone}
+	start := s.want.AutoStart
+	r := s.record
+	switch {
+	case r != nil && r.Container != "":
+		change.Reasons = append(change.Reasons, "container missing in containerd")
+		start = start && !held(s)
+	case r != nil && r.LastError != "":
+		change.Reasons = append(change.Reasons, "the last apply failed: "+r.LastError)
+	default:
+		change.Reasons = append(change.Reasons, "new")
+	}
+	image, ok := p.image(s, &change)
+	if !ok {
+		return
+	}
+	p.build(s, &change, image, start)
+	p.save(s, &change)
+	p.add(s, change)
+}
+
+// adopt makes a container that carrel did not make one of its own, then
+// compares it.
+func (p *planner) adopt(s subject) {
+	c := s.container
+	change := Change{Action: ActionAdopt, Cost: CostInPlace}
+	change.Reasons = append(change.Reasons, fmt.Sprintf("container %s exists and has no owner", c.ID))
+	found := spec.Default()
+	if c.Found != nil {
+		found = *c.Found
+	}
+	// What only carrel knows of cannot differ in a container that carrel has
+	// not had yet.
+	found.Name, found.Labels, found.Host = s.want.Name, s.want.Labels, s.want.Host
+	found.ImagePullPolicy, found.AutoStart = s.want.ImagePullPolicy, s.want.AutoStart
+	found.PreserveData, found.DataPath, found.Stop = s.want.PreserveData, s.want.DataPath, s.want.Stop
+	change.Steps = append(change.Steps, AdoptContainer{
+		Container: c.ID, Set: p.want.Name, Host: p.now.Host, Spec: found,
+	})
+	p.bring(s, found, change)
+}
+
+// bring takes a workspace that has a container from the spec that was applied
+// to the one that is wanted, on top of what the change already does.
+func (p *planner) bring(s subject, applied spec.Workspace, change Change) {
+	change.Fields = append(compare(applied, *s.want), p.movedImage(s)...)
+	if costliest(change.Fields) == CostReplace {
+		p.replace(s, change)
+		return
+	}
+	for _, f := range change.Fields {
+		change.then(ActionUpdate, CostInPlace, f.Path+" changed")
+	}
+	if from, to := applied.Resources.Limits, s.want.Resources.Limits; from != to {
+		change.Steps = append(change.Steps, UpdateResources{Container: s.container.ID, From: from, To: to})
+	}
+	if len(change.Fields) > 0 {
+		change.Steps = append(change.Steps, UpdateLabels{
+			Container: s.container.ID, Set: p.want.Name, Host: p.now.Host, Spec: *s.want,
+		})
+	}
+	p.run(s, &change)
+	for _, reason := range stale(s) {
+		change.then(ActionUpdate, CostInPlace, reason)
+	}
+	if change.Action == "" {
+		p.plan.Unchanged++
+		return
+	}
+	p.save(s, &change)
+	p.add(s, change)
+}
+
+// run starts or stops the task as the spec and a person's hold want it.
+func (p *planner) run(s subject, change *Change) {
+	task := s.container.Task
+	if held(s) {
+		if task.Alive() {
+			change.then(ActionStop, CostRestart, "held by carrel stop, but running")
+			change.Steps = append(change.Steps, stop(s))
+		} else if s.want.AutoStart {
+			p.note("%s is held: a person stopped it (carrel start %s ends that)", s.name, s.name)
+		}
+		return
+	}
+	if !s.want.AutoStart || task.Alive() && task.Status != TaskPaused {
+		return
+	}
+	change.then(ActionStart, CostNone, p.whyNotRunning(task))
+	change.Steps = append(change.Steps, StartTask{Workspace: s.name, Container: s.container.ID})
+}
+
+func (p *planner) whyNotRunning(t Task) string {
+	switch t.Status {
+	case TaskStopped:
+		return fmt.Sprintf("exited %d%s", t.ExitCode, p.ago(t.ExitedAt))
+	case TaskPaused:
+		return "its task is paused"
+	case TaskCreated:
+		return "its task was made and never started"
+	default:
+		return "it has no task"
+	}
+}
+
+func (p *planner) ago(at time.Time) string {
+	if at.IsZero() || at.After(p.now.Time) {
+		return ""
+	}
+	return " " + Since(p.now.Time.Sub(at)) + " ago"
+}
+
+// stale is why the record of a workspace whose container is as wanted must be
+// written all the same.
+func stale(s subject) []string {
+	r := s.record
+	switch {
+	case r == nil:
+		return []string{"record missing in the store"}
+	case r.LastError != "":
+		return []string{"the last apply failed: " + r.LastError}
+	case r.Container != s.container.ID:
+		return []string{fmt.Sprintf("the record names container %q", r.Container)}
+	case r.Applied == nil || len(compare(*r.Applied, *s.want)) > 0:
+		return []string{"the record has an older spec than the container"}
+	}
+	return nil
+}
+
+// held reports whether a person stopped the workspace and its spec has not
+// changed since.
+func held(s subject) bool {
+	return s.record != nil && s.record.Held && s.record.Applied != nil &&
+		(s.want == nil || len(compare(*s.record.Applied, *s.want)) == 0)
+}
+
+// then adds a reason; the first action named is the change's own.
+func (c *Change) then(action Action, cost Cost, reason string) {
+	if c.Action == "" {
+		c.Action = action
+	}
+	c.Cost = costlier(c.Cost, cost)
+	if !slices.Contains(c.Reasons, reason) {
+		c.Reasons = append(c.Reasons, reason)
+	}
+}
+
+func (p *planner) add(s subject, change Change) {
+	change.Workspace, change.Set, change.wish = s.name, p.want.Name, s.want
+	p.plan.Changes = append(p.plan.Changes, change)
+}

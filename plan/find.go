@@ -1,0 +1,174 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"carrel/spec"
+)
+
+// subject is one workspace as three sources know it: the specs, the store and
+// containerd. Each may be missing.
+type subject struct {
+	name      string
+	want      *spec.Workspace
+	record    *Record
+	container *Container
+}
+
+// planner holds the state by name while one plan is made.
+type planner struct {
+	want spec.Set
+	now  State
+	opts Options
+
+	records   map[string]*Record    // by workspace
+	byID      map[string]*Container // by container id
+	byLabel   map[string][]*Container
+	volumes   map[string]bool
+	preserved map[string]Preserved // the newest of each workspace
+	claimed   map[string]bool      // containers that a subject has
+
+	plan   Plan
+	faults spec.Errors
+}
+
+func newPlanner(want spec.Set, now State, opts Options) *planner {
+	p := &planner{
+		want: want, now: now, opts: opts,
+		records:   map[string]*Record{},
+		byID:      map[string]*Container{},
+		byLabel:   map[string][]*Container{},
+		volumes:   map[string]bool{},
+		preserved: map[string]Preserved{},
+		claimed:   map[string]bool{},
+		plan:      Plan{Set: want.Name, Host: now.Host},
+	}
+	for i := range now.Records {
+		p.records[now.Records[i].Workspace] = &now.Records[i]
+	}
+	for i := range now.Containers {
+		c := &now.Containers[i]
+		p.byID[c.ID] = c
+		if c.Workspace != "" {
+			p.byLabel[c.Workspace] = append(p.byLabel[c.Workspace], c)
+		}
+	}
+	for _, v := range now.Volumes {
+		p.volumes[v.Workspace] = true
+	}
+	for _, v := range now.Preserved {
+		if v.At.After(p.preserved[v.Workspace].At) {
+			p.preserved[v.Workspace] = v
+		}
+	}
+	return p
+}
+
+// subjects are the workspaces this plan may decide about, by name: all that
+// are wanted here, and all that the store has of this set and host.
+func (p *planner) subjects() []subject {
+	found := map[string]*subject{}
+	for i := range p.want.Workspaces {
+		w := &p.want.Workspaces[i]
+		found[w.Name] = &subject{name: w.Name, want: w}
+	}
+	for name, r := range p.records {
+		if r.Set == p.want.Name && r.Host == p.now.Host {
+			p.plan.Owned++
+			if found[name] == nil {
+				found[name] = &subject{name: name}
+			}
+		}
+		if s := found[name]; s != nil {
+			s.record = r
+		}
+	}
+	for _, s := range found {
+		s.container = p.find(*s)
+		if s.container != nil {
+			p.claimed[s.container.ID] = true
+		}
+	}
+	subjects := make([]subject, 0, len(found))
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		subjects = append(subjects, *found[name])
+	}
+	return subjects
+}
+
+// find is the container of a workspace: by record, else by label, else by
+// name among the adoption prefixes.
+func (p *planner) find(s subject) *Container {
+	labelled := p.newestFirst(p.byLabel[s.name])
+	var chosen *Container
+	if s.record != nil && p.byID[s.record.Container] != nil {
+		chosen = p.byID[s.record.Container]
+	} else if len(labelled) > 0 {
+		chosen = labelled[0]
+	}
+	for _, other := range labelled {
+		if other != chosen {
+			p.claimed[other.ID] = true
+			p.note("container %s also says that it is %s; %s is used (delete the one that is not wanted)", other.ID, s.name, chosen.ID)
+		}
+	}
+	if chosen == nil && s.want != nil {
+		chosen = p.adoptable(s.name)
+	}
+	return chosen
+}
+
+func (p *planner) adoptable(workspace string) *Container {
+	var found []*Container
+	for _, prefix := range append([]string{""}, p.opts.AdoptPrefixes...) {
+		if c := p.byID[prefix+workspace]; c != nil && c.Workspace == "" && !slices.Contains(found, c) {
+			found = append(found, c)
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	found = p.newestFirst(found)
+	if len(found) > 1 {
+		p.note("several containers could be %s: %s; the newest, %s, is adopted", workspace, ids(found), found[0].ID)
+	}
+	return found[0]
+}
+
+func (p *planner) newestFirst(containers []*Container) []*Container {
+	return slices.SortedFunc(slices.Values(containers), func(a, b *Container) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+func ids(containers []*Container) string {
+	names := make([]string, len(containers))
+	for i, c := range containers {
+		names[i] = c.ID
+	}
+	return strings.Join(names, ", ")
+}
+
+// orphans are containers that carry the set's label and that neither a spec
+// nor a record knows.
+func (p *planner) orphans() {
+	for i := range p.now.Containers {
+		c := &p.now.Containers[i]
+		if c.Workspace == "" || c.Set != p.want.Name || c.Host != p.now.Host || p.claimed[c.ID] || p.records[c.Workspace] != nil {
+			continue
+		}
+		if !p.opts.PruneOrphans {
+			p.note("container %s says that it is workspace %s of this set, but no spec and no record knows it (delete it with --prune-orphans, which preserves its data)", c.ID, c.Workspace)
+			continue
+		}
+		p.remove(subject{name: c.Workspace, container: c}, "an orphan: no spec and no record knows it")
+	}
+}
+
+func (p *planner) note(format string, args ...any) {
+	p.plan.Notes = append(p.plan.Notes, fmt.Sprintf(format, args...))
+}
