@@ -92,7 +92,7 @@ func (p *planner) unwanted(s subject) {
 // create makes a workspace that has no container.
 func (p *planner) create(s subject) {
 	change := Change{Action: ActionCreate, Cost: CostNone}
-	start := s.want.AutoStart
+	start := s.want.AutoStart || s.resume
 	r := s.record
 	switch {
 	case r != nil && r.Container != "":
@@ -152,7 +152,11 @@ func (p *planner) bring(s subject, applied spec.Workspace, change Change) {
 			Container: s.container.ID, Set: p.want.Name, Host: p.now.Host, Spec: *s.want,
 		})
 	}
-	p.run(s, &change)
+	if p.lostVolume(s) {
+		p.refill(s, &change)
+	} else {
+		p.run(s, &change)
+	}
 	for _, reason := range stale(s) {
 		change.then(ActionUpdate, CostInPlace, reason)
 	}
@@ -162,6 +166,27 @@ func (p *planner) bring(s subject, applied spec.Workspace, change Change) {
 	}
 	p.save(s, &change)
 	p.add(s, change)
+}
+
+// lostVolume reports whether the folder that the container mounts as its data
+// is gone.
+func (p *planner) lostVolume(s subject) bool {
+	return s.container.Applied != nil && s.container.Volume != "" && !p.volumes[s.name]
+}
+
+// refill gives a container whose volume is gone its data back, or an empty
+// volume when there is none to return. A task that has the lost folder mounted
+// must be started anew to see it.
+func (p *planner) refill(s subject, change *Change) {
+	alive := s.container.Task.Alive()
+	change.then(ActionRestart, CostRestart, "its volume is missing")
+	if alive {
+		change.Steps = append(change.Steps, stop(s))
+	}
+	p.volume(s, change, s.container.Image)
+	if !held(s) && (s.want.AutoStart || s.resume || alive) {
+		change.Steps = append(change.Steps, StartTask{Workspace: s.name, Container: s.container.ID})
+	}
 }
 
 // run starts or stops the task as the spec and a person's hold want it.
@@ -176,7 +201,7 @@ func (p *planner) run(s subject, change *Change) {
 		}
 		return
 	}
-	if !s.want.AutoStart || task.Alive() && task.Status != TaskPaused {
+	if !s.want.AutoStart && !s.resume || task.Alive() && task.Status != TaskPaused {
 		return
 	}
 	change.then(ActionStart, CostNone, p.whyNotRunning(task))
@@ -239,6 +264,6 @@ func (c *Change) then(action Action, cost Cost, reason string) {
 }
 
 func (p *planner) add(s subject, change Change) {
-	change.Workspace, change.Set, change.wish = s.name, p.want.Name, s.want
+	change.Workspace, change.Set, change.Host, change.wish = s.name, p.want.Name, p.now.Host, s.want
 	p.plan.Changes = append(p.plan.Changes, change)
 }

@@ -17,6 +17,7 @@ type subject struct {
 	want      *spec.Workspace
 	record    *Record
 	container *Container
+	resume    bool // start the task even if the spec does not ask for it
 }
 
 // planner holds the state by name while one plan is made.

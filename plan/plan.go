@@ -28,6 +28,7 @@ type Plan struct {
 type Change struct {
 	Workspace string
 	Set       string
+	Host      string
 	Action    Action
 	Cost      Cost
 	Reasons   []string
@@ -39,6 +40,14 @@ type Change struct {
 	Previous *Previous
 
 	wish *spec.Workspace
+}
+
+// Source is the file that describes the workspace; "" when none does.
+func (c Change) Source() string {
+	if c.wish == nil {
+		return ""
+	}
+	return c.wish.Source
 }
 
 // Previous is a workspace as it is before a change.
@@ -62,6 +71,8 @@ const (
 	ActionReplace Action = "replace"
 	ActionDelete  Action = "delete"
 	ActionForget  Action = "forget"
+
+	ActionRollback Action = "rollback" // never planned by New
 )
 
 // Cost is what a change does to what runs now.

@@ -47,18 +47,24 @@ func (p *planner) movedImage(s subject) []Field {
 	return []Field{{Path: "image digest", Old: s.container.Digest, New: image.Source, cost: CostReplace}}
 }
 
+// volume adds the step that makes a volume: data that was preserved returns,
+// else it gets what the image has.
+func (p *planner) volume(s subject, change *Change, image string) {
+	if kept, ok := p.preserved[s.name]; ok {
+		change.Reasons = append(change.Reasons, "its preserved data returns")
+		change.Steps = append(change.Steps, RestoreData{Workspace: s.name, At: kept.At})
+		return
+	}
+	change.Steps = append(change.Steps, CreateVolume{
+		Workspace: s.name, Image: image, DataPath: s.want.DataPath, User: s.want.User,
+	})
+}
+
 // build adds the steps from nothing to a container, and to its task when it
-// shall start. Data that is here is used; data that was preserved returns.
+// shall start.
 func (p *planner) build(s subject, change *Change, image string, start bool) {
 	if !p.volumes[s.name] {
-		if kept, ok := p.preserved[s.name]; ok {
-			change.Reasons = append(change.Reasons, "its preserved data returns")
-			change.Steps = append(change.Steps, RestoreData{Workspace: s.name, At: kept.At})
-		} else {
-			change.Steps = append(change.Steps, CreateVolume{
-				Workspace: s.name, Image: image, DataPath: s.want.DataPath, User: s.want.User,
-			})
-		}
+		p.volume(s, change, image)
 	}
 	change.Steps = append(change.Steps, CreateContainer{
 		Container: s.name, Set: p.want.Name, Host: p.now.Host, Image: image, Spec: *s.want,
@@ -99,7 +105,7 @@ func (p *planner) replace(s subject, change Change) {
 		change.Steps = append(change.Steps, stop(s))
 	}
 	change.Steps = append(change.Steps, DeleteContainer{Container: c.ID})
-	p.build(s, &change, image, w.AutoStart || running)
+	p.build(s, &change, image, w.AutoStart || s.resume || running)
 	p.save(s, &change)
 	p.add(s, change)
 }

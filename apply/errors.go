@@ -1,0 +1,40 @@
+package apply
+
+import (
+	"fmt"
+
+	"carrel/plan"
+)
+
+// StepError is a step that failed, and so ended the change of its workspace.
+type StepError struct {
+	Workspace string
+	Step      plan.Step
+	Err       error
+
+	index int // of the step in its change
+}
+
+func (e *StepError) Error() string { return fmt.Sprintf("%s: %s: %s", e.Workspace, e.Step, e.Err) }
+
+// Unwrap is the reason.
+func (e *StepError) Unwrap() error { return e.Err }
+
+// ExitedError is a task that ended as soon as it was started.
+type ExitedError struct {
+	Workspace string
+	Code      uint32
+}
+
+func (e *ExitedError) Error() string {
+	return fmt.Sprintf("the task exited %d at once (a workspace needs a process that keeps running; see its output in logs/%s.log of the state dir)", e.Code, e.Workspace)
+}
+
+// InterruptedError is a run that was asked to end early.
+type InterruptedError struct {
+	Left int // changes that were not begun
+}
+
+func (e *InterruptedError) Error() string {
+	return fmt.Sprintf("interrupted, %d changes were not begun (apply again to go on)", e.Left)
+}

@@ -1,0 +1,73 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"carrel/plan"
+)
+
+// noteTimeout bounds the writing down of a failure, which has a context of its
+// own: the one of the change may be what failed.
+const noteTimeout = 10 * time.Second
+
+// disturbed reports whether a change that failed at a step took down what ran
+// before, or may have. A record that could not be written is no reason to take
+// down what runs now: the next plan makes up for it.
+func disturbed(c plan.Change, failed int) bool {
+	if c.Previous == nil {
+		return false
+	}
+	switch c.Steps[failed].(type) {
+	case plan.SaveRecord, plan.DeleteRecord:
+		return false
+	}
+	return slices.ContainsFunc(c.Steps[:failed+1], func(s plan.Step) bool {
+		switch s.(type) {
+		case plan.StopTask, plan.PreserveData, plan.DeleteContainer:
+			return true
+		}
+		return false
+	})
+}
+
+// rollBack looks again and brings the workspace to what it was before the
+// change: the same planner, with the previous spec as the wish.
+func (r *run) rollBack(c plan.Change) ([]plan.Entry, error) {
+	now, err := r.Observe(context.WithoutCancel(r.ctx))
+	if err != nil {
+		return nil, err
+	}
+	back, err := plan.Rollback(c, now)
+	if err != nil {
+		return nil, err
+	}
+	history, failed := r.steps(back, func() {})
+	if failed != nil {
+		return history, fmt.Errorf("%s: %w", failed.Step, failed.Err)
+	}
+	return history, nil
+}
+
+func rolledBack(reason, err error) error {
+	if err != nil {
+		return fmt.Errorf("%w; the previous spec could not be brought back either: %w", reason, err)
+	}
+	return fmt.Errorf("%w; the previous spec was brought back", reason)
+}
+
+// note writes down why a change did not reach its end. A store that cannot
+// take it is one more failure.
+func (r *run) note(c plan.Change, failed *StepError, history []plan.Entry) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), noteTimeout)
+	defer cancel()
+	err := r.Records.SaveFailure(ctx, plan.Failure{
+		Workspace: c.Workspace, Set: c.Set, Host: c.Host, Source: c.Source(),
+		Error: fmt.Sprintf("%s: %s", failed.Step, failed.Err),
+	}, history)
+	if err != nil {
+		r.fail(fmt.Errorf("%s: noting the failure: %w", c.Workspace, err))
+	}
+}

@@ -1,0 +1,215 @@
+// Package apply carries out plans: it is the only code that changes the world.
+//
+// The steps of a workspace run in order, workspaces run side by side, and one
+// that fails never stops the others. What to do was decided before, by package
+// plan; when to do it again is decided elsewhere.
+package apply
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"carrel/plan"
+)
+
+// Runner carries out plans on one host.
+type Runner struct {
+	Runtime Runtime
+	Volumes Volumes
+	Records Records
+
+	// Observe looks again, for the rollback of a replace that failed. Without
+	// it nothing is rolled back.
+	Observe func(context.Context) (plan.State, error)
+
+	Who      string        // for the history: the person or agent, as user@host
+	Parallel int           // how many workspaces at a time; 0 is one
+	Settle   time.Duration // how long a new task must run to count as started
+	Report   func(Event)   // may be nil; called from one goroutine at a time
+}
+
+// settle is how long a new task must run when the runner does not say.
+const settle = 100 * time.Millisecond
+
+// Run carries out the plan and returns every failure, joined. When ctx ends,
+// no further change is begun: fetching images is given up, and every change
+// that is past it is brought to its end.
+func (r *Runner) Run(ctx context.Context, p plan.Plan) error {
+	run := &run{Runner: *r, id: p.ID(), ctx: ctx, images: map[string]func() error{}}
+	slots := make(chan struct{}, max(r.Parallel, 1))
+	var changes sync.WaitGroup
+	for _, c := range p.Changes {
+		select {
+		case <-ctx.Done():
+		case slots <- struct{}{}:
+		}
+		if ctx.Err() != nil {
+			run.leave()
+			continue
+		}
+		changes.Go(func() { run.change(c, sync.OnceFunc(func() { <-slots })) })
+	}
+	changes.Wait()
+	if run.left > 0 {
+		run.errs = append(run.errs, &InterruptedError{run.left})
+	}
+	return errors.Join(run.errs...)
+}
+
+// run is one run of a plan.
+type run struct {
+	Runner
+	id  string          // the plan's
+	ctx context.Context // ends when nothing new is to be begun
+
+	mu     sync.Mutex
+	images map[string]func() error // by step, each fetched once
+	errs   []error
+	left   int // changes that were not begun
+
+	reporting sync.Mutex
+}
+
+// change carries out the change of one workspace and, when it fails, brings
+// back what ran before as far as that is possible. It calls free once the rest
+// of it is only waiting and writing, so that another change can begin.
+func (r *run) change(c plan.Change, free func()) {
+	defer free()
+	history, failed := r.steps(c, free)
+	if failed == nil {
+		return
+	}
+	if r.ctx.Err() != nil && errors.Is(failed.Err, context.Canceled) {
+		r.leave()
+		return
+	}
+	if disturbed(c, failed.index) && r.Observe != nil {
+		undone, err := r.rollBack(c)
+		history = append(history, undone...)
+		failed.Err = rolledBack(failed.Err, err)
+	}
+	r.fail(failed)
+	r.note(c, failed, history)
+}
+
+// steps runs the steps of a change in order, up to the first that fails.
+func (r *run) steps(c plan.Change, free func()) (history []plan.Entry, failed *StepError) {
+	for i, s := range c.Steps {
+		entry := plan.Entry{
+			Time: time.Now().UTC(), Who: r.Who, Plan: r.id,
+			Workspace: c.Workspace, Action: c.Action, Step: s.String(),
+		}
+		r.report(Event{Kind: Began, Workspace: c.Workspace, Step: s})
+		err := r.do(c.Workspace, s, append(history, entry), free)
+		entry.Duration = time.Since(entry.Time)
+		if err != nil {
+			entry.Error = err.Error()
+			r.report(Event{Kind: Failed, Workspace: c.Workspace, Step: s, Took: entry.Duration, Err: err})
+			return append(history, entry), &StepError{Workspace: c.Workspace, Step: s, Err: err, index: i}
+		}
+		history = append(history, entry)
+		r.report(Event{Kind: Done, Workspace: c.Workspace, Step: s, Took: entry.Duration})
+	}
+	return history, nil
+}
+
+// do is the one switch over steps. What was begun is brought to its end even
+// when the run is to end, except for the fetching of images, which disturbs
+// nothing when it is given up.
+func (r *run) do(workspace string, s plan.Step, history []plan.Entry, free func()) error {
+	ctx := context.WithoutCancel(r.ctx)
+	switch s := s.(type) {
+	case plan.PullImage:
+		return r.once(s.String(), func() error {
+			return r.Runtime.PullImage(r.ctx, s, func(layer string, done, total int64) {
+				r.report(Event{Kind: Progress, Workspace: workspace, Step: s, Layer: layer, Bytes: done, Total: total})
+			})
+		})
+	case plan.ImportImage:
+		return r.once(s.Name, func() error { return r.Runtime.ImportImage(r.ctx, s) })
+	case plan.CreateVolume:
+		return r.Runtime.ViewImage(ctx, s, func(root string, owner plan.Owner) error {
+			return r.Volumes.CreateVolume(ctx, s, root, owner)
+		})
+	case plan.RestoreData:
+		return r.Volumes.RestoreData(ctx, s)
+	case plan.PreserveData:
+		return r.Volumes.PreserveData(ctx, s)
+	case plan.CreateContainer:
+		return r.Runtime.CreateContainer(ctx, s)
+	case plan.AdoptContainer:
+		return r.Runtime.AdoptContainer(ctx, s)
+	case plan.UpdateLabels:
+		return r.Runtime.UpdateLabels(ctx, s)
+	case plan.UpdateResources:
+		return r.Runtime.UpdateResources(ctx, s)
+	case plan.StartTask:
+		return r.start(ctx, s, free)
+	case plan.StopTask:
+		return r.Runtime.StopTask(ctx, s)
+	case plan.DeleteContainer:
+		return r.Runtime.DeleteContainer(ctx, s)
+	case plan.SaveRecord:
+		return r.Records.SaveRecord(ctx, s, history)
+	case plan.DeleteRecord:
+		return r.Records.DeleteRecord(ctx, s, history)
+	}
+	return fmt.Errorf("no driver does step %T", s)
+}
+
+// once fetches an image once in a run, however many workspaces need it.
+func (r *run) once(key string, fetch func() error) error {
+	r.mu.Lock()
+	shared, ok := r.images[key]
+	if !ok {
+		shared = sync.OnceValue(fetch)
+		r.images[key] = shared
+	}
+	r.mu.Unlock()
+	return shared()
+}
+
+// start starts a task and watches its first moments: a command that ends at
+// once is a failure that nobody would see otherwise.
+func (r *run) start(ctx context.Context, s plan.StartTask, free func()) error {
+	if err := r.Runtime.StartTask(ctx, s); err != nil {
+		return err
+	}
+	free()
+	watch, cancel := context.WithTimeout(ctx, cmp.Or(r.Settle, settle))
+	defer cancel()
+	code, exited, err := r.Runtime.Exited(watch, s.Container)
+	if err != nil {
+		return err
+	}
+	if exited {
+		return &ExitedError{Workspace: s.Workspace, Code: code}
+	}
+	return nil
+}
+
+func (r *run) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left++
+}
+
+func (r *run) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.errs = append(r.errs, err)
+}
+
+func (r *run) report(e Event) {
+	if r.Report == nil {
+		return
+	}
+	r.reporting.Lock()
+	defer r.reporting.Unlock()
+	e.Time = time.Now()
+	r.Report(e)
+}

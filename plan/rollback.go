@@ -1,0 +1,33 @@
+package plan
+
+import (
+	"maps"
+
+	"carrel/spec"
+)
+
+// Rollback plans the way back from a change that failed half-way: the previous
+// spec is the wish, made from the very image that ran, and the task runs if it
+// did before.
+func Rollback(failed Change, now State) (Change, error) {
+	previous := failed.Previous
+	now.Images = maps.Clone(now.Images)
+	if now.Images == nil {
+		now.Images = map[string]Image{}
+	}
+	now.Images[previous.Spec.Image] = Image{Name: previous.Image, Digest: previous.Image}
+	p := newPlanner(spec.Set{Name: failed.Set, Workspaces: []spec.Workspace{previous.Spec}}, now, Options{})
+	for _, s := range p.subjects() {
+		if s.name == failed.Workspace {
+			s.resume = previous.Running
+			p.decide(s)
+		}
+	}
+	plan, err := p.finish()
+	if err != nil || len(plan.Changes) == 0 {
+		return Change{Workspace: failed.Workspace}, err
+	}
+	back := plan.Changes[0]
+	back.Action, back.Previous = ActionRollback, nil
+	return back, nil
+}
