@@ -68,11 +68,10 @@ const (
 
 // Task is the running process of a container, or what is left of it.
 type Task struct {
-	Status    TaskStatus
-	PID       uint32
-	ExitCode  uint32    // of a stopped task
-	ExitedAt  time.Time // of a stopped task
-	StartedAt time.Time // of a running task; zero when unknown
+	Status   TaskStatus
+	PID      uint32
+	ExitCode uint32    // of a stopped task
+	ExitedAt time.Time // of a stopped task
 }
 
 // Alive reports whether processes of the task may exist.

@@ -1,0 +1,89 @@
+package containerd
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"carrel/plan"
+)
+
+// maxIndex bounds what is read of an archive's index: it lists one image.
+const maxIndex = 1 << 20
+
+// archiveDigest is the digest of the one image in an OCI archive (the OCI image
+// layout in a tar file, not compressed). Blobs are passed over unread.
+func archiveDigest(file string) (digest.Digest, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", errors.Unwrap(err)
+	}
+	defer f.Close()
+	for entries := tar.NewReader(f); ; {
+		entry, err := entries.Next()
+		if errors.Is(err, io.EOF) {
+			return "", errors.New("it is not an OCI archive: it has no index.json (docker save of version 25 on, and skopeo, write one)")
+		}
+		if err != nil {
+			return "", fmt.Errorf("it is not an OCI archive: %w", err)
+		}
+		if path.Clean(entry.Name) == ocispec.ImageIndexFile {
+			return oneImage(io.LimitReader(entries, maxIndex))
+		}
+	}
+}
+
+func oneImage(r io.Reader) (digest.Digest, error) {
+	var index ocispec.Index
+	if err := json.NewDecoder(r).Decode(&index); err != nil {
+		return "", fmt.Errorf("its index.json: %w", err)
+	}
+	if len(index.Manifests) != 1 {
+		return "", fmt.Errorf("its index.json lists %d images, and one is needed", len(index.Manifests))
+	}
+	if err := index.Manifests[0].Digest.Validate(); err != nil {
+		return "", fmt.Errorf("its index.json: digest: %w", err)
+	}
+	return index.Manifests[0].Digest, nil
+}
+
+// ImportImage loads an archive of the host under the name of the step.
+func (d *Driver) ImportImage(ctx context.Context, s plan.ImportImage) error {
+	found, err := archiveDigest(s.Path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Path, err)
+	}
+	if found.String() != s.Digest {
+		return fmt.Errorf("%s has changed since it was planned (plan again)", s.Path)
+	}
+	return d.leased(ctx, func(ctx context.Context) error {
+		f, err := os.Open(s.Path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = d.client.Import(ctx, f,
+			client.WithImageRefTranslator(func(string) string { return "" }),
+			client.WithDigestRef(func(content digest.Digest) string {
+				if content != found {
+					return ""
+				}
+				return s.Name
+			}),
+		)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.Path, d.explain(err))
+		}
+		_, err = d.unpacked(ctx, s.Name)
+		return err
+	})
+}

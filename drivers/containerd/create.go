@@ -1,0 +1,119 @@
+package containerd
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"carrel/plan"
+	"carrel/spec"
+)
+
+// runtime is the shim that every containerd since 1.4 has.
+const runtime = "io.containerd.runc.v2"
+
+// CreateContainer makes a container and its root filesystem. When it fails
+// nothing of them is left. A container that is there already, and keeps the
+// same spec, is what was asked for.
+func (d *Driver) CreateContainer(ctx context.Context, s plan.CreateContainer) error {
+	kept, err := plan.EncodeSpec(s.Spec)
+	if err != nil {
+		return err
+	}
+	existing, err := d.client.ContainerService().Get(ctx, s.Container)
+	switch {
+	case err == nil && bytes.Equal(existing.Extensions[extensionApplied].GetValue(), kept):
+		return nil
+	case err == nil:
+		return fmt.Errorf("container %s exists and has another spec (plan again)", s.Container)
+	case !errdefs.IsNotFound(err):
+		return d.explain(err)
+	}
+	return d.leased(ctx, func(ctx context.Context) error { return d.create(ctx, s, kept) })
+}
+
+func (d *Driver) create(ctx context.Context, s plan.CreateContainer, kept []byte) error {
+	image, err := d.unpacked(ctx, s.Image)
+	if err != nil {
+		return err
+	}
+	pinned, err := d.pin(ctx, image.Metadata())
+	if err != nil {
+		return err
+	}
+	// No container has this id, so a snapshot with its key is what a run that
+	// was cut short left behind.
+	if err := d.removeSnapshot(ctx, s.Container); err != nil {
+		return err
+	}
+	_, err = d.client.NewContainer(ctx, s.Container,
+		client.WithRuntime(runtime, nil),
+		client.WithImageName(pinned),
+		client.WithContainerLabels(d.labels(s.Spec, s.Set, s.Host, d.volume(s.Spec.Name))),
+		client.WithImageStopSignal(image, "SIGTERM"),
+		client.WithContainerExtension(extensionApplied, applied(kept)),
+		client.WithSnapshotter(d.Snapshotter),
+		client.WithNewSnapshot(s.Container, image),
+		client.WithNewSpec(d.spec(s.Spec, image)...),
+	)
+	if err != nil {
+		undo(ctx, func(ctx context.Context) error { return d.removeSnapshot(ctx, s.Container) })
+		return d.explain(err)
+	}
+	return nil
+}
+
+// labels are the user's and ours.
+func (d *Driver) labels(w spec.Workspace, set, host, volume string) map[string]string {
+	labels := map[string]string{labelWorkspace: w.Name, labelSet: set, labelHost: host}
+	if volume != "" {
+		labels[labelVolume] = volume
+	}
+	for key, value := range w.Labels {
+		labels[key] = value
+	}
+	return labels
+}
+
+// applied is the form in which a container keeps its spec.
+func applied(kept []byte) *anypb.Any {
+	return &anypb.Any{TypeUrl: extensionApplied, Value: kept}
+}
+
+// DeleteContainer removes a container, what is left of its task, and its root
+// filesystem.
+func (d *Driver) DeleteContainer(ctx context.Context, s plan.DeleteContainer) error {
+	container, err := d.client.LoadContainer(ctx, s.Container)
+	if errdefs.IsNotFound(err) {
+		return d.removeSnapshot(ctx, s.Container)
+	}
+	if err != nil {
+		return d.explain(err)
+	}
+	task, err := d.task(ctx, s.Container)
+	if err != nil {
+		return d.explain(err)
+	}
+	if task.Alive() {
+		return fmt.Errorf("its task is %s (stop it first)", task.Status)
+	}
+	if err := d.clear(ctx, container); err != nil {
+		return err
+	}
+	if err := container.Delete(ctx, client.WithSnapshotCleanup); err != nil && !errdefs.IsNotFound(err) {
+		return d.explain(err)
+	}
+	return nil
+}
+
+func (d *Driver) removeSnapshot(ctx context.Context, key string) error {
+	err := d.client.SnapshotService(d.Snapshotter).Remove(ctx, key)
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("root filesystem %s: %w", key, d.explain(err))
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+// Package containerd keeps images, containers and tasks in containerd: the
+// runtime that an apply changes, and what an observation reads of it. It works
+// with containerd 1.6, 1.7 and 2.x.
+//
+// It touches one containerd namespace only. It decides nothing: which image,
+// which container and when to start it is said by the steps it is given.
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Config says which containerd, and where its workspaces keep what is theirs.
+type Config struct {
+	Address     string // of containerd's socket
+	Namespace   string // containerd's, not the kernel's
+	Snapshotter string // "" is overlayfs
+	HostsDir    string // registries' hosts.toml folders; need not exist
+	VolumesDir  string // holds the volume of each workspace under its name
+	LogsDir     string // gets the output of each workspace's task
+}
+
+// Driver is a connection to one containerd and one namespace of it.
+type Driver struct {
+	Config
+	client *client.Client
+}
+
+// cleanup bounds work that undoes or releases: it has a context of its own,
+// because the one of the call may be what ended.
+const cleanup = 10 * time.Second
+
+// Open connects. Its error says why nobody answers and what to do.
+func Open(ctx context.Context, c Config) (*Driver, error) {
+	if c.Snapshotter == "" {
+		c.Snapshotter = "overlayfs"
+	}
+	if err := answers(ctx, c.Address); err != nil {
+		return nil, err
+	}
+	// The client library logs what it then also returns as an error.
+	if err := log.SetLevel("fatal"); err != nil {
+		return nil, err
+	}
+	conn, err := client.New(c.Address, client.WithDefaultNamespace(c.Namespace))
+	if err != nil {
+		return nil, fmt.Errorf("containerd at %s: %w", c.Address, err)
+	}
+	return &Driver{Config: c, client: conn}, nil
+}
+
+// Close ends the connection.
+func (d *Driver) Close() error { return d.client.Close() }
+
+// answers dials the socket, because the client would wait for it.
+func answers(ctx context.Context, address string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", address)
+	switch {
+	case err == nil:
+		return conn.Close()
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("containerd's socket %s does not exist (start containerd, or say where it is with --address)", address)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("no permission to use containerd's socket %s (run carrel as root)", address)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nobody answers at containerd's socket %s (start containerd, or say where it is with --address)", address)
+	}
+	return fmt.Errorf("containerd's socket %s: %w", address, err)
+}
+
+// explain gives an error of containerd's the words of a person when it is the
+// connection that failed.
+func (d *Driver) explain(err error) error {
+	var answer interface{ GRPCStatus() *status.Status }
+	if errdefs.IsUnavailable(err) || errors.As(err, &answer) && answer.GRPCStatus().Code() == codes.Unavailable {
+		return fmt.Errorf("containerd at %s does not answer (is it running?): %w", d.Address, err)
+	}
+	return err
+}
+
+// leased runs fn under a lease: containerd's garbage collection leaves alone
+// what is made meanwhile.
+func (d *Driver) leased(ctx context.Context, fn func(ctx context.Context) error) error {
+	ctx, release, err := d.client.WithLease(ctx)
+	if err != nil {
+		return fmt.Errorf("lease: %w", d.explain(err))
+	}
+	defer undo(ctx, release)
+	return fn(ctx)
+}
+
+// undo runs a cleaning function with a context that the end of ctx does not
+// end. What it cannot clean, containerd collects when the lease expires.
+func undo(ctx context.Context, fn func(context.Context) error) {
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
+	defer cancel()
+	if err := fn(own); err != nil {
+		log.G(ctx).WithError(err).Debug("clean up")
+	}
+}
+
+// volume is the host folder of a workspace's data.
+func (d *Driver) volume(workspace string) string { return filepath.Join(d.VolumesDir, workspace) }
+
+// logFile is where the output of a workspace's task goes.
+func (d *Driver) logFile(workspace string) (string, error) {
+	if err := os.MkdirAll(d.LogsDir, 0o700); err != nil {
+		return "", fmt.Errorf("folder for the output of tasks: %w", err)
+	}
+	return filepath.Join(d.LogsDir, workspace+".log"), nil
+}

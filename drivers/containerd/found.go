@@ -1,0 +1,109 @@
+package containerd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"carrel/spec"
+)
+
+// found is what the OCI spec of a container that carrel did not make amounts
+// to as a workspace, and the host folder at the default data path. What cannot
+// be told from the image's own configuration counts as such.
+func (d *Driver) found(ctx context.Context, c containers.Container) (*spec.Workspace, string, error) {
+	if c.Spec == nil {
+		return nil, "", nil
+	}
+	var oci specs.Spec
+	if err := json.Unmarshal(c.Spec.GetValue(), &oci); err != nil {
+		return nil, "", fmt.Errorf("its OCI spec cannot be read: %w", err)
+	}
+	config, err := d.imageConfig(ctx, c.Image)
+	if err != nil && !errdefs.IsNotFound(err) {
+		return nil, "", err
+	}
+	w := spec.Default()
+	w.Name, w.Image = c.ID, c.Image
+	w.Resources.Limits = limitsOf(oci)
+	w.Network.Mode = spec.NetworkHost
+	if oci.Linux != nil && slices.ContainsFunc(oci.Linux.Namespaces, isNetwork) {
+		w.Network.Mode = spec.NetworkNone
+	}
+	if oci.Process != nil {
+		process(&w, *oci.Process, config)
+	}
+	volume := ""
+	for _, m := range oci.Mounts {
+		switch {
+		case m.Type != "bind" || m.Destination == "/etc/resolv.conf" || m.Destination == "/etc/hosts":
+		case m.Destination == w.DataPath:
+			volume = m.Source
+		default:
+			w.Mounts = append(w.Mounts, spec.Mount{
+				Source: m.Source, Target: m.Destination, ReadOnly: slices.Contains(m.Options, "ro"),
+			})
+		}
+	}
+	return &w, volume, nil
+}
+
+// process fills in what the process of a container has beyond its image.
+func process(w *spec.Workspace, p specs.Process, config ocispec.ImageConfig) {
+	switch {
+	case slices.Equal(p.Args, append(slices.Clone(config.Entrypoint), config.Cmd...)):
+	case len(config.Entrypoint) > 0 && len(p.Args) >= len(config.Entrypoint) && slices.Equal(p.Args[:len(config.Entrypoint)], config.Entrypoint):
+		w.Args = p.Args[len(config.Entrypoint):]
+	default:
+		w.Command = p.Args
+	}
+	if p.Cwd != config.WorkingDir && p.Cwd != "/" {
+		w.WorkingDir = p.Cwd
+	}
+	if config.User == "" && (p.User.UID != 0 || p.User.GID != 0) {
+		w.User = fmt.Sprintf("%d:%d", p.User.UID, p.User.GID)
+	}
+	for _, pair := range p.Env {
+		name, value, _ := strings.Cut(pair, "=")
+		if name != "PATH" && !slices.Contains(config.Env, pair) {
+			w.Env = append(w.Env, spec.EnvVar{Name: name, Value: value})
+		}
+	}
+}
+
+func isNetwork(ns specs.LinuxNamespace) bool { return ns.Type == specs.NetworkNamespace }
+
+func limitsOf(oci specs.Spec) spec.Limits {
+	var l spec.Limits
+	if oci.Linux == nil || oci.Linux.Resources == nil {
+		return l
+	}
+	r := oci.Linux.Resources
+	if r.CPU != nil && r.CPU.Quota != nil && r.CPU.Period != nil && *r.CPU.Quota > 0 && *r.CPU.Period > 0 {
+		l.CPU = spec.CPU(*r.CPU.Quota * 1000 / int64(*r.CPU.Period))
+	}
+	if r.Memory != nil && r.Memory.Limit != nil && *r.Memory.Limit > 0 {
+		l.Memory = spec.Bytes(*r.Memory.Limit)
+	}
+	if r.Pids != nil && r.Pids.Limit != nil && *r.Pids.Limit > 0 {
+		l.Pids = *r.Pids.Limit
+	}
+	return l
+}
+
+// imageConfig is the configuration of an image that is here.
+func (d *Driver) imageConfig(ctx context.Context, name string) (ocispec.ImageConfig, error) {
+	image, err := d.client.GetImage(ctx, name)
+	if err != nil {
+		return ocispec.ImageConfig{}, err
+	}
+	whole, err := image.Spec(ctx)
+	return whole.Config, err
+}

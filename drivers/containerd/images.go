@@ -1,0 +1,132 @@
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"golang.org/x/sync/errgroup"
+
+	"carrel/plan"
+	"carrel/spec"
+)
+
+// archiveRepository is where images from archives have their names in
+// containerd: by digest, so that a name never changes its content.
+const archiveRepository = "carrel.local/archive"
+
+// The bounds of asking registries what a tag points to.
+const (
+	resolved       = 8 // at a time
+	resolveTimeout = 10 * time.Second
+)
+
+// Images says of the images that the workspaces name whether they are here,
+// and, of archives and of those to be pulled always, what their source has
+// now. A source that cannot be asked is no error of the whole.
+func (d *Driver) Images(ctx context.Context, want []spec.Workspace) (map[string]plan.Image, error) {
+	listed, err := d.client.ImageService().List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", d.explain(err))
+	}
+	here := make(map[string]string, len(listed))
+	for _, image := range listed {
+		here[image.Name] = image.Target.Digest.String()
+	}
+	found := map[string]*plan.Image{}
+	always := map[string]bool{} // asked for
+	var asking errgroup.Group
+	asking.SetLimit(resolved)
+	for _, w := range want {
+		image, seen := found[w.Image]
+		path, archive := w.Archive()
+		if !seen {
+			image = &plan.Image{Name: w.Image}
+			found[w.Image] = image
+		}
+		switch {
+		case archive && !seen:
+			inspectArchive(path, image)
+		case !archive && w.ImagePullPolicy == spec.PullAlways && !always[w.Image]:
+			always[w.Image] = true
+			asking.Go(func() error { d.resolve(ctx, image); return nil })
+		}
+	}
+	if err := asking.Wait(); err != nil {
+		return nil, err
+	}
+	all := make(map[string]plan.Image, len(found))
+	for name, image := range found {
+		image.Digest = here[image.Name]
+		all[name] = *image
+	}
+	return all, nil
+}
+
+// inspectArchive says what an archive of the host holds.
+func inspectArchive(path string, image *plan.Image) {
+	digest, err := archiveDigest(path)
+	if err != nil {
+		image.Err = err.Error()
+		return
+	}
+	image.Source = digest.String()
+	image.Name = archiveRepository + "@" + image.Source
+}
+
+// resolve asks the registry what the image's name points to now.
+func (d *Driver) resolve(ctx context.Context, image *plan.Image) {
+	asking, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	_, target, err := d.resolver(asking).Resolve(asking, image.Name)
+	if err != nil {
+		image.Err = registryError(image.Name, err).Error()
+		return
+	}
+	image.Source = target.Digest.String()
+}
+
+// pin makes sure that an image also has the name that its digest gives it. A
+// tag may move; what runs keeps its image by that name.
+func (d *Driver) pin(ctx context.Context, image images.Image) (string, error) {
+	named, err := reference.ParseDockerRef(image.Name)
+	if err != nil {
+		return image.Name, nil // a name that only this containerd knows
+	}
+	if _, pinned := named.(reference.Digested); pinned {
+		return image.Name, nil
+	}
+	byDigest, err := reference.WithDigest(reference.TrimNamed(named), image.Target.Digest)
+	if err != nil {
+		return "", fmt.Errorf("image %s: %w", image.Name, err)
+	}
+	image.Name = byDigest.String()
+	_, err = d.client.ImageService().Create(ctx, image)
+	if err != nil && !errdefs.IsAlreadyExists(err) {
+		return "", fmt.Errorf("image %s: %w", image.Name, d.explain(err))
+	}
+	return image.Name, nil
+}
+
+// unpacked is an image that is here, ready to be run.
+func (d *Driver) unpacked(ctx context.Context, name string) (client.Image, error) {
+	image, err := d.client.GetImage(ctx, name)
+	if err != nil {
+		if errdefs.IsNotFound(err) {
+			return nil, fmt.Errorf("image %s is not in containerd (apply again to fetch it): %w", name, err)
+		}
+		return nil, fmt.Errorf("image %s: %w", name, d.explain(err))
+	}
+	ready, err := image.IsUnpacked(ctx, d.Snapshotter)
+	if err == nil && !ready {
+		err = image.Unpack(ctx, d.Snapshotter)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("image %s: unpack: %w", name, d.explain(err))
+	}
+	return image, nil
+}

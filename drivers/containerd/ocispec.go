@@ -1,0 +1,119 @@
+package containerd
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/contrib/seccomp"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"carrel/spec"
+)
+
+// cpuPeriod is the length of the scheduler's accounting period, in
+// microseconds: the kernel's default.
+const cpuPeriod = 100_000
+
+// spec is the OCI spec of a workspace: containerd's defaults, the image's
+// configuration, then what the workspace says. The order matters: the seccomp
+// profile is made from the capabilities.
+func (d *Driver) spec(w spec.Workspace, image client.Image) []oci.SpecOpts {
+	opts := []oci.SpecOpts{oci.WithDefaultSpec(), command(w, image), oci.WithEnv(environment(w.Env))}
+	if w.WorkingDir != "" {
+		opts = append(opts, oci.WithProcessCwd(w.WorkingDir))
+	}
+	if w.User != "" {
+		opts = append(opts, oci.WithUser(w.User), oci.WithAdditionalGIDs(w.User))
+	}
+	opts = append(opts, oci.WithMounts(d.mounts(w)))
+	if w.Network.Mode == spec.NetworkHost {
+		opts = append(opts, oci.WithHostNamespace(specs.NetworkNamespace), oci.WithHostHostsFile, oci.WithHostResolvconf)
+	} else {
+		opts = append(opts, oci.WithHostname(w.Name))
+	}
+	return append(opts,
+		limit(w.Resources.Limits),
+		oci.WithDroppedCapabilities([]string{"CAP_NET_RAW"}),
+		oci.WithNoNewPrivileges,
+		seccomp.WithDefaultProfile(),
+	)
+}
+
+// command is put together as Kubernetes does it: a command replaces
+// the image's entrypoint and its arguments, arguments replace the image's.
+func command(w spec.Workspace, image client.Image) oci.SpecOpts {
+	switch {
+	case len(w.Command) > 0:
+		args := append(append([]string{}, w.Command...), w.Args...)
+		return oci.Compose(oci.WithImageConfig(image), oci.WithProcessArgs(args...))
+	case len(w.Args) > 0:
+		return oci.WithImageConfigArgs(image, w.Args)
+	}
+	return oci.WithImageConfig(image)
+}
+
+func environment(all []spec.EnvVar) []string {
+	pairs := make([]string, len(all))
+	for i, v := range all {
+		pairs[i] = v.Name + "=" + v.Value
+	}
+	return pairs
+}
+
+// mounts are the volume at the data path and the mounts of the spec.
+func (d *Driver) mounts(w spec.Workspace) []specs.Mount {
+	all := []specs.Mount{bind(d.volume(w.Name), w.DataPath, false)}
+	for _, m := range w.Mounts {
+		all = append(all, bind(filepath.Clean(m.Source), m.Target, m.ReadOnly))
+	}
+	return all
+}
+
+func bind(source, target string, readOnly bool) specs.Mount {
+	options := []string{"rbind", "rw"}
+	if readOnly {
+		options = []string{"rbind", "ro"}
+	}
+	return specs.Mount{Type: "bind", Source: source, Destination: target, Options: options}
+}
+
+// limit puts the limits of a workspace into an OCI spec, and takes out those
+// that it does not have.
+func limit(l spec.Limits) oci.SpecOpts {
+	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		if s.Linux == nil {
+			s.Linux = &specs.Linux{}
+		}
+		if s.Linux.Resources == nil {
+			s.Linux.Resources = &specs.LinuxResources{}
+		}
+		want := resources(l)
+		s.Linux.Resources.CPU, s.Linux.Resources.Memory, s.Linux.Resources.Pids = want.CPU, want.Memory, want.Pids
+		return nil
+	}
+}
+
+// resources are limits as the OCI runtime takes them. Every one is said, -1 for
+// no limit, so that an update lifts what is no longer wanted. Swap has the
+// limit of memory: a workspace gets no more by swapping.
+func resources(l spec.Limits) *specs.LinuxResources {
+	quota, period, memory, pids := int64(-1), uint64(cpuPeriod), int64(-1), int64(-1)
+	if l.CPU > 0 {
+		quota = int64(l.CPU) * cpuPeriod / 1000
+	}
+	if l.Memory > 0 {
+		memory = int64(l.Memory)
+	}
+	if l.Pids > 0 {
+		pids = l.Pids
+	}
+	swap := memory
+	return &specs.LinuxResources{
+		CPU:    &specs.LinuxCPU{Quota: &quota, Period: &period},
+		Memory: &specs.LinuxMemory{Limit: &memory, Swap: &swap},
+		Pids:   &specs.LinuxPids{Limit: &pids},
+	}
+}

@@ -1,0 +1,172 @@
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"golang.org/x/sync/errgroup"
+
+	"carrel/plan"
+)
+
+// The labels that make a container carrel's, and the extension that keeps the
+// spec it was made from.
+const (
+	labelPrefix    = "carrel/"
+	labelWorkspace = labelPrefix + "workspace"
+	labelSet       = labelPrefix + "set"
+	labelHost      = labelPrefix + "host"
+	labelVolume    = labelPrefix + "volume" // the host folder mounted at the data path
+
+	extensionApplied = "carrel/applied"
+)
+
+// The bounds of asking for single tasks.
+const (
+	asked      = 16              // at a time
+	askTimeout = 3 * time.Second // for a shim that does not answer
+)
+
+// Containers are all containers of the namespace with their tasks.
+func (d *Driver) Containers(ctx context.Context) ([]plan.Container, error) {
+	var found []containers.Container
+	var running map[string]plan.Task
+	group, listing := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		found, err = d.client.ContainerService().List(listing)
+		return err
+	})
+	group.Go(func() (err error) {
+		running, err = d.tasks(listing)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("list containers: %w", d.explain(err))
+	}
+	all := make([]plan.Container, len(found))
+	asking, asked1 := errgroup.WithContext(ctx)
+	asking.SetLimit(asked)
+	for i, c := range found {
+		all[i] = d.container(ctx, c)
+		task, listed := running[c.ID]
+		all[i].Task = task
+		if !listed {
+			asking.Go(func() (err error) {
+				all[i].Task, err = d.task(asked1, c.ID)
+				return err
+			})
+		}
+	}
+	if err := asking.Wait(); err != nil {
+		return nil, fmt.Errorf("list tasks: %w", d.explain(err))
+	}
+	return all, nil
+}
+
+// tasks are the tasks that containerd lists, by container.
+func (d *Driver) tasks(ctx context.Context) (map[string]plan.Task, error) {
+	listed, err := d.client.TaskService().List(ctx, &tasks.ListTasksRequest{})
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]plan.Task, len(listed.Tasks))
+	for _, process := range listed.Tasks {
+		byID[process.ID] = taskOf(process)
+	}
+	return byID, nil
+}
+
+// task asks for the task of one container. A task that is not listed may
+// exist all the same: a shim that does not answer is left out of lists.
+func (d *Driver) task(ctx context.Context, container string) (plan.Task, error) {
+	asking, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	got, err := d.client.TaskService().Get(asking, &tasks.GetRequest{ContainerID: container})
+	switch {
+	case err == nil:
+		return taskOf(got.Process), nil
+	case errdefs.IsNotFound(err):
+		return plan.Task{}, nil
+	case ctx.Err() == nil && (asking.Err() != nil || errdefs.IsDeadlineExceeded(err)):
+		return plan.Task{Status: plan.TaskUnknown}, nil
+	}
+	return plan.Task{}, err
+}
+
+func taskOf(process *tasktypes.Process) plan.Task {
+	task := plan.Task{PID: process.Pid}
+	switch process.Status {
+	case tasktypes.Status_CREATED:
+		task.Status = plan.TaskCreated
+	case tasktypes.Status_RUNNING:
+		task.Status = plan.TaskRunning
+	case tasktypes.Status_STOPPED:
+		task.Status = plan.TaskStopped
+		task.ExitCode = process.ExitStatus
+		task.ExitedAt = process.ExitedAt.AsTime()
+	case tasktypes.Status_PAUSED, tasktypes.Status_PAUSING:
+		task.Status = plan.TaskPaused
+	default:
+		task.Status = plan.TaskUnknown
+	}
+	return task
+}
+
+// container is what containerd's description of a container says. The OCI spec
+// of our own is not decoded: it is large, and the labels and the kept spec say
+// the same.
+func (d *Driver) container(ctx context.Context, c containers.Container) plan.Container {
+	seen := plan.Container{
+		ID:        c.ID,
+		Workspace: c.Labels[labelWorkspace],
+		Set:       c.Labels[labelSet],
+		Host:      c.Labels[labelHost],
+		Volume:    c.Labels[labelVolume],
+		Image:     c.Image,
+		Digest:    digestOf(c.Image),
+		CreatedAt: c.CreatedAt,
+		Labels:    maps.Clone(c.Labels),
+	}
+	maps.DeleteFunc(seen.Labels, func(key, _ string) bool {
+		return strings.HasPrefix(key, labelPrefix) || containerds(key)
+	})
+	if kept, ok := c.Extensions[extensionApplied]; ok {
+		applied, err := plan.DecodeSpec(kept.GetValue())
+		if err != nil {
+			seen.Fault = err.Error()
+		}
+		seen.Applied = applied
+		return seen
+	}
+	found, volume, err := d.found(ctx, c)
+	if err != nil {
+		seen.Fault = err.Error()
+	}
+	seen.Found, seen.Volume = found, volume
+	return seen
+}
+
+// containerds reports whether a label is containerd's own.
+func containerds(label string) bool {
+	return strings.HasPrefix(label, "containerd.io/") || strings.HasPrefix(label, "io.containerd.")
+}
+
+// digestOf is the digest in an image's name, "" when it has none.
+func digestOf(name string) string {
+	named, err := reference.ParseDockerRef(name)
+	if err != nil {
+		return ""
+	}
+	if digested, ok := named.(reference.Digested); ok {
+		return digested.Digest().String()
+	}
+	return ""
+}

@@ -1,0 +1,227 @@
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	"github.com/moby/sys/signal"
+
+	"carrel/plan"
+)
+
+// killTimeout is how long a task may take to be gone after SIGKILL.
+const killTimeout = 30 * time.Second
+
+// StartTask starts the process of a container. Its output goes to a file that
+// the shim writes, so that nothing is lost when carrel ends.
+func (d *Driver) StartTask(ctx context.Context, s plan.StartTask) error {
+	container, err := d.client.LoadContainer(ctx, s.Container)
+	if err != nil {
+		return d.explain(err)
+	}
+	task, err := d.task(ctx, s.Container)
+	if err != nil {
+		return d.explain(err)
+	}
+	switch task.Status {
+	case plan.TaskRunning:
+		return nil
+	case plan.TaskPaused:
+		_, err := d.client.TaskService().Resume(ctx, &tasks.ResumeTaskRequest{ContainerID: s.Container})
+		return d.explain(err)
+	case plan.TaskUnknown:
+		return fmt.Errorf("the shim of container %s does not answer (look at its process %d)", s.Container, task.PID)
+	}
+	if err := d.clear(ctx, container); err != nil {
+		return err
+	}
+	if err = d.start(ctx, s, container); err != nil {
+		// What a run that was killed left in the runtime makes the first
+		// attempt fail, and goes away with it.
+		err = d.start(ctx, s, container)
+	}
+	return err
+}
+
+func (d *Driver) start(ctx context.Context, s plan.StartTask, container client.Container) error {
+	file, err := d.logFile(s.Workspace)
+	if err != nil {
+		return err
+	}
+	task, err := container.NewTask(ctx, cio.LogFile(file))
+	if errdefs.IsAlreadyExists(err) {
+		err = d.clear(ctx, container)
+		if err == nil {
+			task, err = container.NewTask(ctx, cio.LogFile(file))
+		}
+	}
+	if err == nil {
+		err = task.Start(ctx)
+	}
+	if err != nil {
+		undo(ctx, func(ctx context.Context) error { return d.clear(ctx, container) })
+		return runtimeError(d.explain(err))
+	}
+	return nil
+}
+
+// clear removes what is left of a task that does not run: one that ended, one
+// that was made and never started, or one that only the task service knows.
+func (d *Driver) clear(ctx context.Context, container client.Container) error {
+	task, err := container.Task(ctx, nil)
+	if err == nil {
+		_, err = task.Delete(ctx, client.WithProcessKill)
+	} else if errdefs.IsNotFound(err) {
+		_, err = d.client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: container.ID()})
+	}
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("what is left of the task of %s: %w", container.ID(), d.explain(err))
+	}
+	return nil
+}
+
+// StopTask ends a task: the signal, the grace period, then SIGKILL to every
+// process of it. The task is removed.
+func (d *Driver) StopTask(ctx context.Context, s plan.StopTask) error {
+	container, err := d.client.LoadContainer(ctx, s.Container)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return d.explain(err)
+	}
+	seen, err := d.task(ctx, s.Container)
+	if err != nil {
+		return d.explain(err)
+	}
+	if seen.Status == plan.TaskRunning || seen.Status == plan.TaskPaused {
+		if err := d.end(ctx, s, container, seen.Status == plan.TaskPaused); err != nil && !errdefs.IsNotFound(err) {
+			return d.explain(err)
+		}
+	}
+	if seen.Status == plan.TaskUnknown {
+		return fmt.Errorf("the shim of container %s does not answer (look at its process %d)", s.Container, seen.PID)
+	}
+	return d.clear(ctx, container)
+}
+
+// end asks the process to end, and makes it end when it does not.
+func (d *Driver) end(ctx context.Context, s plan.StopTask, container client.Container, paused bool) error {
+	task, err := container.Task(ctx, nil)
+	if err != nil {
+		return err
+	}
+	sig, err := stopSignal(ctx, s.Signal, container)
+	if err != nil {
+		return err
+	}
+	exited, err := task.Wait(ctx)
+	if err != nil {
+		return err
+	}
+	if err := task.Kill(ctx, sig); err != nil {
+		return err
+	}
+	if paused {
+		if err := task.Resume(ctx); err != nil {
+			return err
+		}
+	}
+	if ended, err := within(ctx, exited, time.Duration(s.GracePeriod)); ended || err != nil {
+		return err
+	}
+	if err := task.Kill(ctx, syscall.SIGKILL, client.WithKillAll); err != nil {
+		return err
+	}
+	ended, err := within(ctx, exited, killTimeout)
+	if err == nil && !ended {
+		err = fmt.Errorf("container %s has not ended %s after SIGKILL (its process may hang in the kernel)", s.Container, killTimeout)
+	}
+	return err
+}
+
+// within waits for the exit of a task. A wait that broke off, because
+// containerd or the shim went away, is an error.
+func within(ctx context.Context, exited <-chan client.ExitStatus, limit time.Duration) (bool, error) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case status := <-exited:
+		return status.Error() == nil, status.Error()
+	case <-timer.C:
+		return false, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// stopSignal is the spec's signal, or the image's, which the container's
+// labels have.
+func stopSignal(ctx context.Context, name string, container client.Container) (syscall.Signal, error) {
+	if name != "" {
+		return signal.ParseSignal(name)
+	}
+	labels, err := container.Labels(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if image := labels[client.StopSignalLabel]; image != "" {
+		if sig, err := signal.ParseSignal(image); err == nil {
+			return sig, nil
+		}
+	}
+	return syscall.SIGTERM, nil
+}
+
+// Exited waits until a task ends or ctx is done.
+func (d *Driver) Exited(ctx context.Context, container string) (code uint32, exited bool, err error) {
+	loaded, err := d.client.LoadContainer(ctx, container)
+	if err != nil {
+		return 0, false, ended(ctx, d.explain(err))
+	}
+	task, err := loaded.Task(ctx, nil)
+	if err != nil {
+		return 0, false, ended(ctx, d.explain(err))
+	}
+	exit, err := task.Wait(ctx)
+	if err != nil {
+		return 0, false, ended(ctx, d.explain(err))
+	}
+	select {
+	case status := <-exit:
+		if err := status.Error(); err != nil {
+			return 0, false, ended(ctx, d.explain(err))
+		}
+		return status.ExitCode(), true, nil
+	case <-ctx.Done():
+		return 0, false, nil
+	}
+}
+
+// ended is the error of a wait: none when the wait was over.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// runtimeError keeps of the runtime's long chain of words the part that says
+// why a process could not be started.
+func runtimeError(err error) error {
+	const marks = "unable to start container process: |runc create failed: |OCI runtime create failed: "
+	words := err.Error()
+	for mark := range strings.SplitSeq(marks, "|") {
+		if _, after, ok := strings.Cut(words, mark); ok {
+			return &said{words: strings.TrimSuffix(after, ": unknown") + " (check command, args, mounts and the image)", err: err}
+		}
+	}
+	return err
+}
