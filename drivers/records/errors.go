@@ -1,0 +1,74 @@
+package records
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// explain puts the store's name before an error, without its password, and
+// says what to do where that can be told.
+func (s *Store) explain(err error) error {
+	var conflict *ConflictError
+	if err == nil || errors.As(err, &conflict) {
+		return err
+	}
+	if hint := advice(err); hint != "" {
+		return fmt.Errorf("store %s: %w (%s)", s.name, cause(err), hint)
+	}
+	return fmt.Errorf("store %s: %w", s.name, cause(err))
+}
+
+// cause leaves out what pgx says of the connection: the store's name says it.
+func cause(err error) error {
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) {
+		inner := connect.Unwrap()
+		for {
+			next := errors.Unwrap(inner)
+			if next == nil {
+				return inner
+			}
+			inner = next
+		}
+	}
+	return err
+}
+
+func advice(err error) string {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		switch answer.Code {
+		case "28P01", "28000":
+			return "check the user and the password in --store"
+		case "3D000":
+			return "create the database, or name another in --store"
+		case "42501":
+			return "grant the user the right to create tables"
+		case "53100":
+			return "free space on the database's disk"
+		}
+		return ""
+	}
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) {
+		return "is Postgres running, and is --store right?"
+	}
+	var file *sqlite.Error
+	if errors.As(err, &file) {
+		switch file.Code() & 0xff {
+		case sqlite3.SQLITE_FULL:
+			return "free space on the disk of the state dir"
+		case sqlite3.SQLITE_NOTADB:
+			return "move the file away, or name another in --store"
+		case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY:
+			return "check the permissions of the state dir; carrel usually runs as root"
+		case sqlite3.SQLITE_CORRUPT:
+			return "restore it from a backup, or move it away: it is rebuilt from the containers"
+		}
+	}
+	return ""
+}

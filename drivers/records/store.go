@@ -1,0 +1,237 @@
+// Package records is the store: what carrel remembers of workspaces, and the
+// history of what was done to them. It is one store in two dialects, SQLite
+// embedded and Postgres, with the same queries.
+//
+// It looks at no container and decides nothing. A record that another run has
+// changed since it was read is not overwritten.
+package records
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"carrel/drivers/records/query"
+	"carrel/plan"
+)
+
+//go:generate go tool -modfile=../../tools/go.mod sqlc generate -f sqlc.yaml
+
+// Store is an open store.
+type Store struct {
+	db   *sql.DB // nil for a store that does not exist yet and is only read
+	name string  // its URL, without the password
+}
+
+// String is the store's URL without its password.
+func (s *Store) String() string { return s.name }
+
+// Close closes the store.
+func (s *Store) Close() error {
+	if s.db == nil {
+		return nil
+	}
+	return s.db.Close()
+}
+
+// Records are all records, of every set and host, by workspace.
+func (s *Store) Records(ctx context.Context) ([]plan.Record, error) {
+	if s.db == nil {
+		return nil, nil
+	}
+	rows, err := query.New(s.db).ListRecords(ctx)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	all := make([]plan.Record, len(rows))
+	for i, row := range rows {
+		all[i], err = record(row)
+		if err != nil {
+			return nil, s.explain(err)
+		}
+	}
+	return all, nil
+}
+
+func record(row query.Record) (plan.Record, error) {
+	r := plan.Record{
+		Workspace: row.Workspace, Set: row.SetName, Host: row.Host, Source: row.Source,
+		Container: row.Container, Held: row.Held, LastError: row.LastError, Version: row.Version,
+		CreatedAt: time.UnixMicro(row.CreatedAt).UTC(), UpdatedAt: time.UnixMicro(row.UpdatedAt).UTC(),
+	}
+	if row.Applied == "" {
+		return r, nil
+	}
+	applied, err := plan.DecodeSpec([]byte(row.Applied))
+	if err != nil {
+		return r, fmt.Errorf("record of %s: %w", row.Workspace, err)
+	}
+	r.Applied = applied
+	return r, nil
+}
+
+// Query says which part of the history is wanted.
+type Query struct {
+	Workspace string // "" is every workspace
+	Limit     int    // the newest so many; 0 is 100
+}
+
+// History is what was done, newest first.
+func (s *Store) History(ctx context.Context, q Query) ([]plan.Entry, error) {
+	if s.db == nil {
+		return nil, nil
+	}
+	if q.Limit == 0 {
+		q.Limit = 100
+	}
+	rows, err := query.New(s.db).ListHistory(ctx, query.ListHistoryParams{Workspace: q.Workspace, Most: int64(q.Limit)})
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	all := make([]plan.Entry, len(rows))
+	for i, row := range rows {
+		all[i] = plan.Entry{
+			Time: time.UnixMicro(row.At).UTC(), Who: row.Who, Plan: row.Plan, Workspace: row.Workspace,
+			Action: plan.Action(row.Action), Step: row.Step, Error: row.Error,
+			Duration: time.Duration(row.Duration) * time.Microsecond,
+		}
+	}
+	return all, nil
+}
+
+// ConflictError is a write that came too late: the record is not the one that
+// was read.
+type ConflictError struct {
+	Workspace string
+	Who       string // wrote it in between; "" when it was deleted
+	At        time.Time
+}
+
+func (e *ConflictError) Error() string {
+	if e.At.IsZero() {
+		return fmt.Sprintf("the record of %s was deleted since it was read (plan again)", e.Workspace)
+	}
+	return fmt.Sprintf("the record of %s was changed by %s at %s, since it was read (plan again)",
+		e.Workspace, e.Who, e.At.Format(time.RFC3339))
+}
+
+// SaveRecord writes a record over the version that was read. Writing again
+// what is there already is success.
+func (s *Store) SaveRecord(ctx context.Context, step plan.SaveRecord, history []plan.Entry) error {
+	r := step.Record
+	applied := ""
+	if r.Applied != nil {
+		text, err := plan.EncodeSpec(*r.Applied)
+		if err != nil {
+			return err
+		}
+		applied = string(text)
+	}
+	who, now := who(history), time.Now().UnixMicro()
+	return s.write(ctx, history, func(q *query.Queries) error {
+		var written int64
+		var err error
+		if r.Version == 0 {
+			written, err = q.InsertRecord(ctx, query.InsertRecordParams{
+				Workspace: r.Workspace, SetName: r.Set, Host: r.Host, Source: r.Source, Container: r.Container,
+				Applied: applied, Held: r.Held, CreatedAt: now, UpdatedAt: now, UpdatedBy: who,
+			})
+		} else {
+			written, err = q.UpdateRecord(ctx, query.UpdateRecordParams{
+				Source: r.Source, Container: r.Container, Applied: applied, Held: r.Held, UpdatedAt: now, UpdatedBy: who,
+				Workspace: r.Workspace, Version: r.Version, SetName: r.Set, Host: r.Host,
+			})
+		}
+		if err != nil || written == 1 {
+			return err
+		}
+		want := query.Record{
+			Workspace: r.Workspace, SetName: r.Set, Host: r.Host, Source: r.Source, Container: r.Container,
+			Applied: applied, Held: r.Held, Version: r.Version + 1,
+		}
+		return conflict(ctx, q, want)
+	})
+}
+
+// conflict says why a record was not written, or nil when it is there as
+// wanted: the write was done before, and its answer was lost.
+func conflict(ctx context.Context, q *query.Queries, want query.Record) error {
+	found, err := q.GetRecord(ctx, want.Workspace)
+	if errors.Is(err, sql.ErrNoRows) {
+		return &ConflictError{Workspace: want.Workspace}
+	}
+	if err != nil {
+		return err
+	}
+	who, at := found.UpdatedBy, time.UnixMicro(found.UpdatedAt).UTC()
+	found.CreatedAt, found.UpdatedAt, found.UpdatedBy = 0, 0, ""
+	if found == want {
+		return nil
+	}
+	return &ConflictError{Workspace: want.Workspace, Who: who, At: at}
+}
+
+// DeleteRecord takes out a record. One that is gone is success.
+func (s *Store) DeleteRecord(ctx context.Context, step plan.DeleteRecord, history []plan.Entry) error {
+	return s.write(ctx, history, func(q *query.Queries) error {
+		written, err := q.DeleteRecord(ctx, query.DeleteRecordParams{Workspace: step.Workspace, Version: step.Version})
+		if err != nil || written == 1 {
+			return err
+		}
+		found, err := q.GetRecord(ctx, step.Workspace)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return &ConflictError{Workspace: step.Workspace, Who: found.UpdatedBy, At: time.UnixMicro(found.UpdatedAt).UTC()}
+	})
+}
+
+// SaveFailure notes on a record why its last change failed. The record of
+// another set or host is left alone: then only the history has it.
+func (s *Store) SaveFailure(ctx context.Context, f plan.Failure, history []plan.Entry) error {
+	now := time.Now().UnixMicro()
+	return s.write(ctx, history, func(q *query.Queries) error {
+		return q.SaveFailure(ctx, query.SaveFailureParams{
+			Workspace: f.Workspace, SetName: f.Set, Host: f.Host, Source: f.Source, LastError: f.Error,
+			CreatedAt: now, UpdatedAt: now, UpdatedBy: who(history),
+		})
+	})
+}
+
+// write runs a change of a record and adds the history that led to it, both or
+// neither.
+func (s *Store) write(ctx context.Context, history []plan.Entry, change func(*query.Queries) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return s.explain(err)
+	}
+	q := query.New(tx)
+	err = change(q)
+	for _, e := range history {
+		if err != nil {
+			break
+		}
+		err = q.AddHistory(ctx, query.AddHistoryParams{
+			At: e.Time.UnixMicro(), Who: e.Who, Plan: e.Plan, Workspace: e.Workspace,
+			Action: string(e.Action), Step: e.Step, Duration: e.Duration.Microseconds(), Error: e.Error,
+		})
+	}
+	if err == nil {
+		err = tx.Commit()
+	} else {
+		err = errors.Join(err, tx.Rollback())
+	}
+	return s.explain(err)
+}
+
+func who(history []plan.Entry) string {
+	if len(history) == 0 {
+		return ""
+	}
+	return history[len(history)-1].Who
+}

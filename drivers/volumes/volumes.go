@@ -1,0 +1,256 @@
+// Package volumes keeps the data of workspaces as folders of the host: below
+// volumes/ of the state dir while the workspace lives, below preserved/ when it
+// is gone. Moving between the two is a rename, so that its cost does not
+// depend on the size of the data.
+//
+// It mounts nothing: the runtime binds a volume into its container.
+package volumes
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	continuity "github.com/containerd/continuity/fs"
+	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"carrel/plan"
+)
+
+// The folders of the state dir. All are on one filesystem, or renames between
+// them would be copies.
+const (
+	liveDir      = "volumes"
+	preservedDir = "preserved"
+	partialDir   = "partial" // volumes that are being made
+)
+
+// timeName is how a time is written as the name of a folder: sortable, and
+// without characters that need quoting.
+const timeName = "20060102T150405.000000000Z"
+
+// Driver keeps the volumes of one state dir.
+type Driver struct {
+	stateDir string
+}
+
+// New gives a driver. It touches nothing yet.
+func New(stateDir string) *Driver { return &Driver{stateDir} }
+
+// Dir is the folder that holds the volume of each workspace under its name.
+func (d *Driver) Dir() string { return filepath.Join(d.stateDir, liveDir) }
+
+// Volumes are the volumes of workspaces that live.
+func (d *Driver) Volumes(context.Context) ([]plan.Volume, error) {
+	names, err := folders(d.Dir())
+	var all []plan.Volume
+	for _, name := range names {
+		all = append(all, plan.Volume{Workspace: name, Path: filepath.Join(d.Dir(), name)})
+	}
+	return all, err
+}
+
+// Preserved are the volumes of workspaces that are gone, oldest first.
+func (d *Driver) Preserved(context.Context) ([]plan.Preserved, error) {
+	root := filepath.Join(d.stateDir, preservedDir)
+	workspaces, err := folders(root)
+	if err != nil {
+		return nil, err
+	}
+	var all []plan.Preserved
+	for _, workspace := range workspaces {
+		times, err := folders(filepath.Join(root, workspace))
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range times {
+			at, err := time.Parse(timeName, name)
+			if err != nil {
+				continue // not ours: a person may keep things beside it
+			}
+			all = append(all, plan.Preserved{Workspace: workspace, At: at, Path: filepath.Join(root, workspace, name)})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b plan.Preserved) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Workspace, b.Workspace))
+	})
+	return all, nil
+}
+
+// CreateVolume makes the volume of a workspace from what root has at the data
+// path. It is made aside and renamed when it is whole and on the disk: a
+// volume that exists is a volume that was finished.
+func (d *Driver) CreateVolume(ctx context.Context, s plan.CreateVolume, root string, owner plan.Owner) error {
+	live, err := d.path(liveDir, s.Workspace)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(live); err == nil {
+		return nil
+	}
+	partial, err := d.path(partialDir, s.Workspace)
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(partial); err != nil {
+		return err
+	}
+	if err := d.fill(s, root, owner, partial); err != nil {
+		return errors.Join(err, os.RemoveAll(partial))
+	}
+	if ctx.Err() != nil {
+		return errors.Join(ctx.Err(), os.RemoveAll(partial))
+	}
+	return move(partial, live)
+}
+
+// fill makes the content of a new volume.
+func (d *Driver) fill(s plan.CreateVolume, root string, owner plan.Owner, partial string) error {
+	if err := os.MkdirAll(filepath.Dir(partial), 0o700); err != nil {
+		return err
+	}
+	source, err := continuity.RootPath(root, s.DataPath)
+	if err != nil {
+		return fmt.Errorf("%s in the image: %w", s.DataPath, err)
+	}
+	info, err := os.Lstat(source)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = empty(partial, owner)
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("%s in the image is not a folder (choose another dataPath)", s.DataPath)
+	case err == nil:
+		err = continuity.CopyDir(partial, source)
+	}
+	if err != nil {
+		return err
+	}
+	return sync(partial)
+}
+
+// empty makes an empty volume that the workspace's process can write.
+func empty(path string, owner plan.Owner) error {
+	if err := os.Mkdir(path, 0o755); err != nil {
+		return err
+	}
+	return os.Chown(path, int(owner.UID), int(owner.GID))
+}
+
+// sync brings a whole filesystem to the disk, which for many small files is
+// faster than one call for each.
+func sync(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return &fs.PathError{Op: "sync", Path: path, Err: err}
+	}
+	return nil
+}
+
+// PreserveData takes the volume of a workspace out of use and keeps it. A
+// volume that is gone was preserved before.
+func (d *Driver) PreserveData(_ context.Context, s plan.PreserveData) error {
+	live, err := d.path(liveDir, s.Workspace)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(live); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	kept, err := d.path(preservedDir, s.Workspace, s.At.UTC().Format(timeName))
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(kept); err == nil {
+		return fmt.Errorf("%s exists already (plan again)", kept)
+	}
+	return move(live, kept)
+}
+
+// RestoreData makes preserved data the volume of its workspace again.
+func (d *Driver) RestoreData(_ context.Context, s plan.RestoreData) error {
+	kept, err := d.path(preservedDir, s.Workspace, s.At.UTC().Format(timeName))
+	if err != nil {
+		return err
+	}
+	live, err := d.path(liveDir, s.Workspace)
+	if err != nil {
+		return err
+	}
+	_, keptErr := os.Lstat(kept)
+	_, liveErr := os.Lstat(live)
+	if liveErr == nil {
+		if errors.Is(keptErr, fs.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("%s has a volume already (plan again)", s.Workspace)
+	}
+	if err := move(kept, live); err != nil {
+		return err
+	}
+	// The folder of the workspace goes with its last preserved volume.
+	if err := os.Remove(filepath.Dir(kept)); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// path is a path in the state dir. A name that could lead elsewhere is refused.
+func (d *Driver) path(dir, workspace string, more ...string) (string, error) {
+	if len(validation.IsDNS1123Label(workspace)) > 0 {
+		return "", fmt.Errorf("workspace %q: not a name that a folder can have", workspace)
+	}
+	return filepath.Join(append([]string{d.stateDir, dir, workspace}, more...)...), nil
+}
+
+// move renames a folder for good: both parents are on the disk afterwards.
+func move(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EXDEV) {
+		return fmt.Errorf("%s and %s are on different filesystems (keep the whole state dir on one)", from, to)
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return errors.Join(syncDir(filepath.Dir(to)), syncDir(filepath.Dir(from)))
+}
+
+func syncDir(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// folders are the names of the folders in a folder. One that does not exist
+// has none; links are not followed.
+func folders(path string) ([]string, error) {
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
