@@ -214,3 +214,46 @@ func notNil[T any](list []T) []T {
 	}
 	return list
 }
+
+// IsID reports whether a word has the form of a plan's id.
+func IsID(word string) bool {
+	sum, err := hex.DecodeString(word)
+	return err == nil && len(sum) == 6
+}
+
+// Markdown is the plan for a comment on a change request.
+func (v View) Markdown() string {
+	var b strings.Builder
+	for _, warning := range v.Warnings {
+		fmt.Fprintf(&b, "> **Warning:** %s\n\n", warning)
+	}
+	fmt.Fprintf(&b, "**%s**\n", v.Summary)
+	if len(v.Changes) > 0 {
+		b.WriteString("\n| workspace | action | cost | why |\n|---|---|---|---|\n")
+	}
+	for _, c := range v.Changes {
+		why := slices.Clone(c.Reasons)
+		for _, f := range c.Fields {
+			why = append(why, "`"+f.String()+"`")
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", c.Workspace, c.Action, c.Cost, cell(strings.Join(why, "; ")))
+	}
+	if len(v.Changes) > 0 {
+		b.WriteString("\n<details><summary>Steps</summary>\n\n```\n")
+		for _, c := range v.Changes {
+			for i, s := range c.Steps {
+				fmt.Fprintf(&b, "%s: %d. %s\n", c.Workspace, i+1, s.Text)
+			}
+		}
+		fmt.Fprintf(&b, "```\n\n</details>\n\nplan `%s`\n", v.ID)
+	}
+	for _, note := range v.Notes {
+		fmt.Fprintf(&b, "\n- %s\n", note)
+	}
+	return b.String()
+}
+
+// cell is text that can stand in a cell of a Markdown table.
+func cell(text string) string {
+	return strings.NewReplacer("|", "\\|", "\n", " ").Replace(text)
+}

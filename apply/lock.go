@@ -1,0 +1,65 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// lockRetry is how often a lock that another holds is tried again.
+const lockRetry = 100 * time.Millisecond
+
+// Lock makes sure that one run at a time changes a host. It waits at most so
+// long for another run to end, and then says which one it is. The kernel frees
+// the lock of a program that dies.
+func Lock(ctx context.Context, stateDir, who string, wait time.Duration) (unlock func() error, err error) {
+	if err := os.MkdirAll(stateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("state dir: %w", err)
+	}
+	path := filepath.Join(stateDir, "lock")
+	lock := flock.New(path, flock.SetPermissions(0o600))
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	held, err := lock.TryLock()
+	if err == nil && !held {
+		held, err = lock.TryLockContext(waiting, lockRetry)
+	}
+	switch {
+	case held:
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case waiting.Err() != nil:
+		return nil, &LockedError{Path: path, Holder: holder(path)}
+	default:
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	text := fmt.Sprintf("%s, process %d, since %s\n", who, os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock: %w", err), lock.Unlock())
+	}
+	return lock.Unlock, nil
+}
+
+func holder(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "another run"
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// LockedError is a host that another run is changing.
+type LockedError struct {
+	Path   string
+	Holder string
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("another run is changing this host: %s (wait for it, or give it longer with --lock-timeout)", e.Holder)
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+
+	"carrel/apply"
+	"carrel/drivers"
+	"carrel/plan"
+	"carrel/spec"
+)
+
+// applyOptions are the choices of everything that changes the host.
+type applyOptions struct {
+	approve     bool
+	massDelete  bool
+	dataLoss    bool
+	parallel    int
+	lockTimeout time.Duration
+	output      *string
+	planned     string // a plan's file or id: nothing else is applied
+}
+
+func applyFlags(cmd *cobra.Command) *applyOptions {
+	o := &applyOptions{output: outputFlag(cmd, "text", "json")}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.approve, "auto-approve", false, "do not ask")
+	flags.BoolVar(&o.massDelete, "allow-mass-delete", false, "allow deleting more than half of the set, and at least three workspaces")
+	flags.BoolVar(&o.dataLoss, "allow-data-loss", false, "allow deleting data (there is no plan yet that would)")
+	flags.IntVar(&o.parallel, "parallelism", parallelism(), "how many workspaces at a time")
+	flags.DurationVar(&o.lockTimeout, "lock-timeout", 30*time.Second, "how long to wait for another run on this host")
+	return o
+}
+
+func applyCommand(host *drivers.Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "apply [PATH...]",
+		Short: "Make the host as the specs say",
+		Long:  "Plan, show the plan, ask, and carry it out. PATH is a file, a folder, or - for standard input; default: this folder.",
+	}
+	options, o := planFlags(cmd), applyFlags(cmd)
+	cmd.Flags().StringVar(&o.planned, "plan", "", "apply only if planning again gives this plan: a file of plan --out, or an id")
+	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
+		want, err := spec.Load(orHere(paths)...)
+		if err != nil {
+			return err
+		}
+		return change(cmd, *host, *o, want, func(now plan.State) (plan.Plan, error) {
+			return plan.New(want, now, *options)
+		})
+	}
+	return cmd
+}
+
+// change is the way of everything that changes the host: lock, look, plan,
+// show, ask, run.
+func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set, decide func(plan.State) (plan.Plan, error)) (err error) {
+	if err := oneOf("output", *o.output, "text", "json"); err != nil {
+		return err
+	}
+	if o.parallel < 1 {
+		return fmt.Errorf("--parallelism must be at least 1, not %d", o.parallel)
+	}
+	ctx := cmd.Context()
+	unlock, err := apply.Lock(ctx, c.StateDir, who()+" with carrel "+cmd.Name(), o.lockTimeout)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	host, err := drivers.Open(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, host.Close()) }()
+	now, err := host.Observe(ctx, want)
+	if err != nil {
+		return err
+	}
+	p, err := decide(now)
+	if err != nil {
+		return err
+	}
+	if err := showPlan(cmd.OutOrStdout(), p, *o.output); err != nil {
+		return err
+	}
+	if err := allowed(p, o); err != nil || p.Empty() {
+		return err
+	}
+	if err := confirm(ctx, cmd.InOrStdin(), cmd.ErrOrStderr(), o.approve); err != nil {
+		return err
+	}
+	show := progress(cmd.OutOrStdout(), cmd.ErrOrStderr(), *o.output)
+	runner := apply.Runner{
+		Runtime: host.Runtime, Volumes: host.Volumes, Records: host.Records,
+		Observe: func(ctx context.Context) (plan.State, error) { return host.Observe(ctx, spec.Set{}) },
+		Who:     who(), Parallel: o.parallel, Report: show.event,
+	}
+	err = runner.Run(ctx, p)
+	return errors.Join(err, show.done(p, err))
+}
+
+// allowed says why a plan may not be carried out as it was asked for.
+func allowed(p plan.Plan, o applyOptions) error {
+	if p.MassDelete() && !o.massDelete {
+		return fmt.Errorf("refused: %d of the %d workspaces of set %s would be deleted (check the path, or pass --allow-mass-delete)",
+			len(p.Deletes()), p.Owned, p.Set)
+	}
+	if o.planned == "" {
+		return nil
+	}
+	was, err := planned(o.planned)
+	if err != nil {
+		return err
+	}
+	if was.ID == p.ID() {
+		return nil
+	}
+	if was.Version == 0 {
+		return fmt.Errorf("refused: planning again gives plan %s, not %s (look at it above)", p.ID(), was.ID)
+	}
+	return fmt.Errorf("refused: planning again gives another plan (- as it was, + as it is now):\n%s", cmp.Diff(was.Text(), p.View().Text()))
+}
+
+func who() string {
+	name := os.Getenv("SUDO_USER")
+	if name == "" {
+		name = "uid " + fmt.Sprint(os.Getuid())
+		if u, err := user.Current(); err == nil {
+			name = u.Username
+		}
+	}
+	return name + "@" + hostname()
+}

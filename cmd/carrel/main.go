@@ -1,0 +1,89 @@
+// Command carrel keeps long-lived containers on containerd as their YAML specs
+// say.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set when the program is built.
+var version = "unknown"
+
+// The exit codes.
+const (
+	exitOK      = 0
+	exitError   = 1
+	exitChanges = 2   // plan --detailed-exitcode: there is something to do
+	exitKilled  = 130 // the second interrupt
+)
+
+// errChanges makes plan --detailed-exitcode exit with exitChanges.
+var errChanges = errors.New("there are changes")
+
+func main() { os.Exit(run()) }
+
+// run is main with an exit code, for the program's tests to call.
+func run() int {
+	ctx, stop := interruptible()
+	defer stop()
+	err := root().ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errChanges):
+		return exitChanges
+	}
+	for _, line := range lines(err) {
+		fmt.Fprintln(os.Stderr, line)
+	}
+	return exitError
+}
+
+// interruptible is a context that the first interrupt ends; the second ends
+// the program. What is left half-done is found by the next run.
+func interruptible() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	var again atomic.Bool
+	go func() {
+		for range signals {
+			if again.Swap(true) {
+				os.Exit(exitKilled)
+			}
+			fmt.Fprintln(os.Stderr, "carrel: finishing what was begun, and beginning nothing new (interrupt again to stop at once)")
+			cancel()
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		cancel()
+	}
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "carrel",
+		Short:         "Keep long-lived containers on containerd as their specs say",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version,
+	}
+	cmd.SetVersionTemplate("carrel {{.Version}}\n")
+	settings := hostFlags(cmd)
+	cmd.AddCommand(
+		validateCommand(), schemaCommand(), versionCommand(),
+		planCommand(settings), applyCommand(settings), statusCommand(settings), historyCommand(settings),
+		startCommand(settings), stopCommand(settings), restartCommand(settings), deleteCommand(settings),
+	)
+	return cmd
+}

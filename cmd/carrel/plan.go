@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"carrel/drivers"
+	"carrel/plan"
+	"carrel/spec"
+)
+
+// planFlags are the choices of planning, which plan and apply share.
+func planFlags(cmd *cobra.Command) *plan.Options {
+	o := &plan.Options{}
+	cmd.Flags().StringSliceVar(&o.AdoptPrefixes, "adopt-prefix", nil, "also adopt containers whose id is this prefix and the workspace's name")
+	cmd.Flags().BoolVar(&o.PruneOrphans, "prune-orphans", false, "delete containers of the set that no spec and no record knows; their data is preserved")
+	return o
+}
+
+func planCommand(host *drivers.Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plan [PATH...]",
+		Short: "Say what apply would do, and change nothing",
+		Long:  "Compare specs with the store and with containerd and print the plan. PATH is a file, a folder, or - for standard input; default: this folder.",
+	}
+	options := planFlags(cmd)
+	output := outputFlag(cmd, "text", "json", "markdown", "github")
+	out := cmd.Flags().String("out", "", "also write the plan in JSON to this file, for apply --plan")
+	detailed := cmd.Flags().Bool("detailed-exitcode", false, "exit 2 when there is something to do")
+	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
+		if err := oneOf("output", *output, "text", "json", "markdown", "github"); err != nil {
+			return err
+		}
+		want, err := spec.Load(orHere(paths)...)
+		if err != nil {
+			return err
+		}
+		p, err := planFor(cmd.Context(), host, want, *options)
+		if err != nil {
+			return err
+		}
+		if *out != "" {
+			if err := writePlan(*out, p); err != nil {
+				return err
+			}
+		}
+		if err := showPlan(cmd.OutOrStdout(), p, *output); err != nil {
+			return err
+		}
+		if *detailed && !p.Empty() {
+			return errChanges
+		}
+		return nil
+	}
+	return cmd
+}
+
+// orHere is the current folder when no path was given.
+func orHere(paths []string) []string {
+	if len(paths) == 0 {
+		return []string{"."}
+	}
+	return paths
+}
+
+// planFor looks at the host and plans.
+func planFor(ctx context.Context, c *drivers.Config, want spec.Set, options plan.Options) (p plan.Plan, err error) {
+	host, err := drivers.OpenReadOnly(ctx, *c)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	defer func() { err = errors.Join(err, host.Close()) }()
+	now, err := host.Observe(ctx, want)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	return plan.New(want, now, options)
+}
+
+// writePlan writes a plan to a file, whole or not at all.
+func writePlan(path string, p plan.Plan) error {
+	text, err := p.View().JSON()
+	if err != nil {
+		return err
+	}
+	part := path + ".part"
+	if err := os.WriteFile(part, text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(part, path)
+}
+
+// planned is the plan that apply --plan names: a file that plan --out wrote,
+// or only an id.
+func planned(name string) (plan.View, error) {
+	text, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) && plan.IsID(name) {
+		return plan.View{ID: name}, nil
+	}
+	if err != nil {
+		return plan.View{}, fmt.Errorf("--plan: %w", err)
+	}
+	var view plan.View
+	if err := json.Unmarshal(text, &view); err != nil || !plan.IsID(view.ID) {
+		return plan.View{}, fmt.Errorf("--plan: %s is not a plan (write one with carrel plan --out)", name)
+	}
+	return view, nil
+}

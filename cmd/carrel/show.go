@@ -1,0 +1,277 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"carrel/apply"
+	"carrel/plan"
+)
+
+// This file is the only one that knows a terminal.
+
+// terminal reports whether a stream is one.
+func terminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func coloured(stream any) bool {
+	_, plain := os.LookupEnv("NO_COLOR")
+	return terminal(stream) && !plain && os.Getenv("TERM") != "dumb"
+}
+
+// The colours of a plan's lines, by how they begin.
+var colours = []struct{ prefix, code string }{
+	{"  + ", "\x1b[32m"}, {"  - ", "\x1b[31m"}, {"-/+ ", "\x1b[33m"}, {"  ~ ", "\x1b[36m"}, {"WARNING:", "\x1b[1;31m"}, {"note:", "\x1b[2m"},
+}
+
+const plainAgain = "\x1b[0m"
+
+func colour(text string) string {
+	lines := strings.SplitAfter(text, "\n")
+	for i, line := range lines {
+		for _, c := range colours {
+			if strings.HasPrefix(line, c.prefix) {
+				lines[i] = c.code + strings.TrimSuffix(line, "\n") + plainAgain + "\n"
+			}
+		}
+	}
+	return strings.Join(lines, "")
+}
+
+// showPlan prints a plan in one of its forms.
+func showPlan(out io.Writer, p plan.Plan, form string) error {
+	view := p.View()
+	text := ""
+	switch form {
+	case "json":
+		whole, err := view.JSON()
+		if err != nil {
+			return err
+		}
+		text = string(whole)
+	case "markdown":
+		text = view.Markdown()
+	case "github":
+		return annotate(out, view)
+	default:
+		text = view.Text()
+		if coloured(out) {
+			text = colour(text)
+		}
+	}
+	_, err := io.WriteString(out, text)
+	return err
+}
+
+// annotate prints a plan as GitHub Actions' workflow commands, and adds it to
+// the summary of the job.
+func annotate(out io.Writer, view plan.View) error {
+	for _, warning := range view.Warnings {
+		fmt.Fprintf(out, "::warning title=carrel::%s\n", warning)
+	}
+	if _, err := fmt.Fprintf(out, "::notice title=carrel::%s\n%s", view.Summary, view.Text()); err != nil {
+		return err
+	}
+	summary := os.Getenv("GITHUB_STEP_SUMMARY")
+	if summary == "" {
+		return nil
+	}
+	f, err := os.OpenFile(summary, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(f, view.Markdown())
+	return errors.Join(err, f.Close())
+}
+
+// confirm asks whether to go on. Without a terminal there is nobody to ask.
+func confirm(ctx context.Context, in io.Reader, out io.Writer, approved bool) error {
+	if approved {
+		return nil
+	}
+	if !terminal(in) {
+		return errors.New("refused: there is no terminal to ask on (pass --auto-approve); nothing was changed")
+	}
+	fmt.Fprint(out, "\nCarry this out? Only \"yes\" is a yes: ")
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(in).ReadString('\n') // the end of the input is no yes
+		answer <- strings.TrimSpace(line)
+	}()
+	select {
+	case word := <-answer:
+		if word == "yes" {
+			return nil
+		}
+	case <-ctx.Done():
+	}
+	return errors.New("not carried out; nothing was changed")
+}
+
+// shower says what happens while a plan is carried out.
+type shower struct {
+	out, err io.Writer
+	json     bool
+	started  time.Time
+
+	bars   *mpb.Progress // of a terminal, else nil
+	mu     sync.Mutex
+	pulls  map[string]*pull
+	failed map[string]bool
+}
+
+// pull is the bar of an image that is being pulled.
+type pull struct {
+	bar    *mpb.Bar
+	layers map[string][2]int64 // bytes so far and in all
+}
+
+func progress(out, err io.Writer, form string) *shower {
+	s := &shower{out: out, err: err, json: form == "json", started: time.Now(), pulls: map[string]*pull{}, failed: map[string]bool{}}
+	if terminal(err) && !s.json {
+		s.bars = mpb.New(mpb.WithOutput(err), mpb.WithWidth(40))
+	}
+	return s
+}
+
+// eventLine is an event as a line of JSON.
+type eventLine struct {
+	Type      string    `json:"type"`
+	Time      time.Time `json:"time"`
+	Workspace string    `json:"workspace"`
+	Step      string    `json:"step"`
+	Text      string    `json:"text"`
+	Seconds   float64   `json:"seconds,omitempty"`
+	Error     string    `json:"error,omitempty"`
+	Layer     string    `json:"layer,omitempty"`
+	Bytes     int64     `json:"bytes,omitempty"`
+	Total     int64     `json:"total,omitempty"`
+}
+
+func (s *shower) event(e apply.Event) {
+	if e.Kind == apply.Failed {
+		s.failed[e.Workspace] = true
+	}
+	switch {
+	case s.json:
+		line := eventLine{
+			Type: string(e.Kind), Time: e.Time.UTC(), Workspace: e.Workspace, Step: plan.StepName(e.Step), Text: e.Step.String(),
+			Seconds: e.Took.Seconds(), Layer: e.Layer, Bytes: e.Bytes, Total: e.Total,
+		}
+		if e.Err != nil {
+			line.Error = e.Err.Error()
+		}
+		s.print(s.out, line)
+	case e.Kind == apply.Progress:
+		s.bar(e)
+	case e.Kind == apply.Done:
+		s.line("%s: %s (%s)", e.Workspace, e.Step, e.Took.Round(time.Millisecond))
+	case e.Kind == apply.Failed:
+		s.line("%s: %s: failed (%s)", e.Workspace, e.Step, e.Took.Round(time.Millisecond))
+	}
+}
+
+func (s *shower) print(out io.Writer, line any) {
+	if err := json.NewEncoder(out).Encode(line); err != nil {
+		fmt.Fprintln(s.err, err)
+	}
+}
+
+func (s *shower) line(format string, args ...any) {
+	if s.bars != nil {
+		fmt.Fprintf(s.bars, format+"\n", args...)
+		return
+	}
+	fmt.Fprintf(s.err, format+"\n", args...)
+}
+
+// bar moves the bar of an image that is being pulled.
+func (s *shower) bar(e apply.Event) {
+	if s.bars == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := e.Step.String()
+	p := s.pulls[name]
+	if p == nil {
+		p = &pull{layers: map[string][2]int64{}, bar: s.bars.AddBar(0,
+			mpb.PrependDecorators(decor.Name(name+" ")),
+			mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")),
+			mpb.BarRemoveOnComplete(),
+		)}
+		s.pulls[name] = p
+	}
+	p.layers[e.Layer] = [2]int64{e.Bytes, e.Total}
+	var done, total int64
+	for _, layer := range p.layers {
+		done, total = done+layer[0], total+layer[1]
+	}
+	p.bar.SetTotal(total, false)
+	p.bar.SetCurrent(done)
+}
+
+// done ends the progress and says how the run went.
+func (s *shower) done(p plan.Plan, failed error) error {
+	if s.bars != nil {
+		for _, p := range s.pulls {
+			p.bar.Abort(true)
+		}
+		s.bars.Wait()
+	}
+	took := time.Since(s.started)
+	left := 0
+	var interrupted *apply.InterruptedError
+	if errors.As(failed, &interrupted) {
+		left = interrupted.Left
+	}
+	applied := len(p.Changes) - len(s.failed) - left
+	if s.json {
+		s.print(s.out, map[string]any{
+			"type": "result", "plan": p.ID(), "applied": applied, "failed": len(s.failed), "notBegun": left, "seconds": took.Seconds(),
+		})
+		return nil
+	}
+	words := fmt.Sprintf("\n%s applied", count(applied, "change"))
+	if len(s.failed) > 0 {
+		words += fmt.Sprintf(", %d failed", len(s.failed))
+	}
+	if left > 0 {
+		words += fmt.Sprintf(", %d not begun", left)
+	}
+	_, err := fmt.Fprintf(s.out, "%s in %s.\n", words, took.Round(10*time.Millisecond))
+	return err
+}
+
+// lines are the lines of an error: one for each of those that are joined.
+func lines(err error) []string {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []string
+		for _, one := range several.Unwrap() {
+			all = append(all, lines(one)...)
+		}
+		return all
+	}
+	return []string{"carrel: " + err.Error()}
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

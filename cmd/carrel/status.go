@@ -1,0 +1,218 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
+
+	"carrel/drivers"
+	"carrel/drivers/containerd"
+	"carrel/drivers/records"
+	"carrel/plan"
+	"carrel/spec"
+)
+
+func statusCommand(host *drivers.Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status [NAME...]",
+		Short: "Show the workspaces of this host: records and live state, joined",
+	}
+	output := outputFlag(cmd, "table", "json", "yaml")
+	cmd.RunE = func(cmd *cobra.Command, names []string) (err error) {
+		if err := oneOf("output", *output, "table", "json", "yaml"); err != nil {
+			return err
+		}
+		opened, err := drivers.OpenReadOnly(cmd.Context(), *host)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, opened.Close()) }()
+		now, err := opened.Observe(cmd.Context(), spec.Set{})
+		if err != nil {
+			return err
+		}
+		all, err := named(plan.Statuses(now), names)
+		if err != nil {
+			return err
+		}
+		for i := range all {
+			if since := containerd.Started(all[i].PID); all[i].Running && !since.IsZero() {
+				all[i].UpSince = &since
+			}
+		}
+		return showStatus(cmd.OutOrStdout(), all, *output, now.Time)
+	}
+	return cmd
+}
+
+// named are the statuses of the workspaces with these names, or all.
+func named(all []plan.Status, names []string) ([]plan.Status, error) {
+	if len(names) == 0 {
+		return all, nil
+	}
+	byName := map[string]plan.Status{}
+	for _, s := range all {
+		byName[s.Workspace] = s
+	}
+	var found []plan.Status
+	for _, name := range names {
+		s, ok := byName[name]
+		if !ok {
+			return nil, fmt.Errorf("no workspace of this host is called %s (carrel status lists them)", name)
+		}
+		found = append(found, s)
+	}
+	return found, nil
+}
+
+func showStatus(out io.Writer, all []plan.Status, form string, now time.Time) error {
+	switch form {
+	case "json":
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(all)
+	case "yaml":
+		return asYAML(out, all)
+	}
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(out, "This host has no workspaces.")
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NAME\tSET\tSTATE\tPID\tUP\tADDRESS\tIMAGE\tDATA")
+	for _, s := range all {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			s.Workspace, dash(s.Set), state(s, now), pid(s), up(s, now), dash(s.Address), dash(shortImage(s)), data(s))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, s := range all {
+		if s.LastError != "" {
+			if _, err := fmt.Fprintf(out, "\n%s: the last apply failed: %s\n", s.Workspace, s.LastError); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// asYAML writes the JSON form as YAML, so that the keys are the same.
+func asYAML(out io.Writer, all []plan.Status) error {
+	text, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	var plain any
+	if err := yaml.Unmarshal(text, &plain); err != nil {
+		return err
+	}
+	encoder := yaml.NewEncoder(out)
+	encoder.SetIndent(2)
+	return errors.Join(encoder.Encode(plain), encoder.Close())
+}
+
+func state(s plan.Status, now time.Time) string {
+	if s.ExitCode == nil || s.Held {
+		return s.State
+	}
+	return fmt.Sprintf("exited %d, %s ago", *s.ExitCode, plan.Since(now.Sub(*s.ExitedAt)))
+}
+
+func pid(s plan.Status) string {
+	if s.PID == 0 {
+		return "-"
+	}
+	return fmt.Sprint(s.PID)
+}
+
+func up(s plan.Status, now time.Time) string {
+	if s.UpSince == nil {
+		return "-"
+	}
+	return plan.Since(now.Sub(*s.UpSince))
+}
+
+// shortImage is the image as the spec has it, and the beginning of its digest.
+func shortImage(s plan.Status) string {
+	image := s.Image
+	if archive, ok := strings.CutPrefix(image, spec.ArchivePrefix); ok {
+		image = archive[strings.LastIndexByte(archive, '/')+1:]
+	}
+	image = strings.TrimPrefix(image, "docker.io/library/")
+	if _, hex, ok := strings.Cut(s.Digest, ":"); ok && !strings.Contains(image, "@") {
+		image += "@" + hex[:min(12, len(hex))]
+	}
+	return image
+}
+
+func data(s plan.Status) string {
+	switch {
+	case s.Volume != "" && len(s.Preserved) > 0:
+		return fmt.Sprintf("volume, and %d preserved", len(s.Preserved))
+	case s.Volume != "":
+		return "volume"
+	case len(s.Preserved) > 0:
+		return fmt.Sprintf("preserved %s", s.Preserved[len(s.Preserved)-1].Format(time.RFC3339))
+	}
+	return "-"
+}
+
+func dash(word string) string {
+	if word == "" {
+		return "-"
+	}
+	return word
+}
+
+func historyCommand(host *drivers.Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "history [NAME]",
+		Short: "Show what was done, newest first",
+		Args:  cobra.MaximumNArgs(1),
+	}
+	output := outputFlag(cmd, "table", "json")
+	limit := cmd.Flags().Int("limit", 100, "show at most so many steps")
+	cmd.RunE = func(cmd *cobra.Command, names []string) (err error) {
+		if err := oneOf("output", *output, "table", "json"); err != nil {
+			return err
+		}
+		store, err := records.OpenReadOnly(cmd.Context(), host.StoreURL())
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, store.Close()) }()
+		entries, err := store.History(cmd.Context(), records.Query{Workspace: strings.Join(names, ""), Limit: *limit})
+		if err != nil {
+			return err
+		}
+		return showHistory(cmd.OutOrStdout(), entries, *output)
+	}
+	return cmd
+}
+
+func showHistory(out io.Writer, entries []plan.Entry, form string) error {
+	if form == "json" {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(entries)
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "TIME\tWHO\tPLAN\tWORKSPACE\tSTEP\tTOOK\tRESULT")
+	for _, e := range entries {
+		result := "done"
+		if e.Error != "" {
+			result = "failed: " + e.Error
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.Time.Format(time.RFC3339), e.Who, e.Plan, e.Workspace,
+			e.Step, e.Duration.Round(time.Millisecond), result)
+	}
+	return table.Flush()
+}

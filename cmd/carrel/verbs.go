@@ -1,0 +1,39 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"carrel/drivers"
+	"carrel/plan"
+	"carrel/spec"
+)
+
+func startCommand(host *drivers.Config) *cobra.Command {
+	return verb(host, "start NAME...", "Start workspaces, and end a hold", plan.Start)
+}
+
+func stopCommand(host *drivers.Config) *cobra.Command {
+	return verb(host, "stop NAME...", "Stop workspaces, and hold them until carrel start or a changed spec", plan.Stop)
+}
+
+func restartCommand(host *drivers.Config) *cobra.Command {
+	return verb(host, "restart NAME...", "Stop and start workspaces", plan.Restart)
+}
+
+func deleteCommand(host *drivers.Config) *cobra.Command {
+	return verb(host, "delete NAME...", "Delete workspaces and preserve their data", plan.Delete)
+}
+
+// verb is a command that plans for named workspaces and carries it out. What a
+// person asked for by name is not asked again, except a deletion.
+func verb(host *drivers.Config, use, short string, decide func(plan.State, ...string) (plan.Plan, error)) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.MinimumNArgs(1)}
+	o := applyFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		if cmd.Name() != "delete" {
+			o.approve = true
+		}
+		return change(cmd, *host, *o, spec.Set{}, func(now plan.State) (plan.Plan, error) { return decide(now, names...) })
+	}
+	return cmd
+}

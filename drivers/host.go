@@ -1,0 +1,139 @@
+// Package drivers opens, observes and closes the drivers of one host together.
+//
+// It changes nothing: what it opened is changed by package apply.
+package drivers
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"carrel/drivers/containerd"
+	"carrel/drivers/records"
+	"carrel/drivers/volumes"
+	"carrel/plan"
+	"carrel/spec"
+)
+
+// Config says which host, and where it keeps what.
+type Config struct {
+	Host        string // its name in records and specs
+	StateDir    string
+	Store       string // a URL; "" is SQLite in the state dir
+	Address     string // of containerd's socket
+	Namespace   string // containerd's
+	Snapshotter string
+	HostsDir    string // registries' hosts.toml folders
+}
+
+// Host is a host whose drivers are open.
+type Host struct {
+	Name    string
+	Runtime *containerd.Driver
+	Volumes *volumes.Driver
+	Records *records.Store
+}
+
+// StoreURL is the URL of the store.
+func (c Config) StoreURL() string {
+	if c.Store != "" {
+		return c.Store
+	}
+	return "sqlite://" + filepath.Join(c.StateDir, "records.db")
+}
+
+// Open opens all drivers for changing the host.
+func Open(ctx context.Context, c Config) (*Host, error) { return open(ctx, c, records.Open) }
+
+// OpenReadOnly opens all drivers for looking only: nothing is made or migrated.
+func OpenReadOnly(ctx context.Context, c Config) (*Host, error) {
+	return open(ctx, c, records.OpenReadOnly)
+}
+
+func open(ctx context.Context, c Config, store func(context.Context, string) (*records.Store, error)) (*Host, error) {
+	h := &Host{Name: c.Host, Volumes: volumes.New(c.StateDir)}
+	var group errgroup.Group
+	group.Go(func() (err error) {
+		h.Records, err = store(ctx, c.StoreURL())
+		return err
+	})
+	group.Go(func() (err error) {
+		h.Runtime, err = containerd.Open(ctx, containerd.Config{
+			Address: c.Address, Namespace: c.Namespace, Snapshotter: c.Snapshotter, HostsDir: c.HostsDir,
+			VolumesDir: h.Volumes.Dir(), LogsDir: filepath.Join(c.StateDir, "logs"),
+		})
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+// Close closes what is open.
+func (h *Host) Close() error {
+	var errs []error
+	if h.Records != nil {
+		errs = append(errs, h.Records.Close())
+	}
+	if h.Runtime != nil {
+		errs = append(errs, h.Runtime.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Observe reads everything at the same time. What is wanted says only which
+// images to ask their sources about.
+func (h *Host) Observe(ctx context.Context, want spec.Set) (plan.State, error) {
+	now := plan.State{Host: h.Name, Time: time.Now().UTC()}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		now.Records, err = h.Records.Records(ctx)
+		for i := range now.Records {
+			r := &now.Records[i]
+			r.Orphaned = r.Host == h.Name && gone(r.Source)
+		}
+		return err
+	})
+	group.Go(func() (err error) {
+		now.Containers, err = h.Runtime.Containers(ctx)
+		return err
+	})
+	group.Go(func() (err error) {
+		now.Images, err = h.Runtime.Images(ctx, here(want, h.Name))
+		return err
+	})
+	group.Go(func() (err error) {
+		now.Volumes, err = h.Volumes.Volumes(ctx)
+		if err == nil {
+			now.Preserved, err = h.Volumes.Preserved(ctx)
+		}
+		return err
+	})
+	return now, group.Wait()
+}
+
+// gone reports whether a file that described a workspace is known to be gone.
+func gone(source string) bool {
+	if !filepath.IsAbs(source) {
+		return false
+	}
+	_, err := os.Stat(source)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// here are the workspaces that a host may apply.
+func here(want spec.Set, host string) []spec.Workspace {
+	var all []spec.Workspace
+	for _, w := range want.Workspaces {
+		if w.Host == "" || w.Host == host {
+			all = append(all, w)
+		}
+	}
+	return all
+}
