@@ -124,14 +124,14 @@ type DeleteRecord struct {
 func (s PullImage) String() string   { return "pull image " + s.Image }
 func (s ImportImage) String() string { return "import image " + s.Path }
 func (s CreateVolume) String() string {
-	return fmt.Sprintf("create volume of %s from %s in %s", s.Workspace, s.DataPath, s.Image)
+	return fmt.Sprintf("create volume of %s from %s in %s", s.Workspace, s.DataPath, short(s.Image))
 }
 func (s RestoreData) String() string {
 	return fmt.Sprintf("restore data of %s from %s", s.Workspace, s.At.UTC().Format(time.RFC3339))
 }
 func (s PreserveData) String() string { return "preserve data of " + s.Workspace }
 func (s CreateContainer) String() string {
-	return fmt.Sprintf("create container %s from %s", s.Container, s.Image)
+	return fmt.Sprintf("create container %s from %s", s.Container, short(s.Image))
 }
 func (s AdoptContainer) String() string {
 	return fmt.Sprintf("adopt container %s as %s", s.Container, s.Spec.Name)
@@ -170,6 +170,18 @@ func (DeleteRecord) step()    {}
 
 // StepName is the step's kind, for example "PullImage".
 func StepName(s Step) string { return strings.TrimPrefix(fmt.Sprintf("%T", s), "plan.") }
+
+// shortDigest is how much of a digest a person reads.
+const shortDigest = 12
+
+// short is an image's name with a digest that is cut to what a person reads.
+func short(image string) string {
+	name, digest, ok := strings.Cut(image, "@sha256:")
+	if !ok || len(digest) <= shortDigest {
+		return image
+	}
+	return name + "@" + digest[:shortDigest]
+}
 
 func limits(l spec.Limits) string {
 	words := []string{fmt.Sprintf("%d pids", l.Pids)}

@@ -11,6 +11,7 @@ import (
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/distribution/reference"
 	"golang.org/x/sync/errgroup"
 
@@ -52,7 +53,7 @@ func (d *Driver) Containers(ctx context.Context) ([]plan.Container, error) {
 		return nil, fmt.Errorf("list containers: %w", d.explain(err))
 	}
 	all := make([]plan.Container, len(found))
-	asking, asked1 := errgroup.WithContext(ctx)
+	asking, looking := errgroup.WithContext(ctx)
 	asking.SetLimit(asked)
 	for i, c := range found {
 		all[i] = d.container(ctx, c)
@@ -60,7 +61,7 @@ func (d *Driver) Containers(ctx context.Context) ([]plan.Container, error) {
 		all[i].Task = task
 		if !listed {
 			asking.Go(func() (err error) {
-				all[i].Task, err = d.task(asked1, c.ID)
+				all[i].Task, err = d.task(looking, c.ID)
 				return err
 			})
 		}
@@ -75,7 +76,7 @@ func (d *Driver) Containers(ctx context.Context) ([]plan.Container, error) {
 func (d *Driver) tasks(ctx context.Context) (map[string]plan.Task, error) {
 	listed, err := d.client.TaskService().List(ctx, &tasks.ListTasksRequest{})
 	if err != nil {
-		return nil, err
+		return nil, errgrpc.ToNative(err)
 	}
 	byID := make(map[string]plan.Task, len(listed.Tasks))
 	for _, process := range listed.Tasks {
@@ -90,6 +91,7 @@ func (d *Driver) task(ctx context.Context, container string) (plan.Task, error) 
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	got, err := d.client.TaskService().Get(asking, &tasks.GetRequest{ContainerID: container})
+	err = errgrpc.ToNative(err)
 	switch {
 	case err == nil:
 		return taskOf(got.Process), nil

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/moby/sys/signal"
 
 	"carrel/plan"
@@ -35,7 +36,7 @@ func (d *Driver) StartTask(ctx context.Context, s plan.StartTask) error {
 		return nil
 	case plan.TaskPaused:
 		_, err := d.client.TaskService().Resume(ctx, &tasks.ResumeTaskRequest{ContainerID: s.Container})
-		return d.explain(err)
+		return d.explain(errgrpc.ToNative(err))
 	case plan.TaskUnknown:
 		return fmt.Errorf("the shim of container %s does not answer (look at its process %d)", s.Container, task.PID)
 	}
@@ -80,6 +81,7 @@ func (d *Driver) clear(ctx context.Context, container client.Container) error {
 		_, err = task.Delete(ctx, client.WithProcessKill)
 	} else if errdefs.IsNotFound(err) {
 		_, err = d.client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: container.ID()})
+		err = errgrpc.ToNative(err)
 	}
 	if err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("what is left of the task of %s: %w", container.ID(), d.explain(err))
