@@ -52,12 +52,12 @@ func (d *Driver) create(ctx context.Context, s plan.CreateContainer, kept []byte
 	}
 	_, err = d.client.NewContainer(ctx, s.Container,
 		client.WithRuntime(runtime, nil),
-		client.WithImageName(pinned),
 		client.WithContainerLabels(d.labels(s.Spec, s.Set, s.Host, d.volume(s.Spec.Name))),
 		client.WithImageStopSignal(image, "SIGTERM"),
 		client.WithContainerExtension(extensionApplied, applied(kept)),
 		client.WithSnapshotter(d.Snapshotter),
 		client.WithNewSnapshot(s.Container, image),
+		client.WithImageName(pinned), // after the snapshot, which sets the tag
 		client.WithNewSpec(d.spec(s.Spec, image)...),
 	)
 	if err != nil {

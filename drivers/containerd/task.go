@@ -73,9 +73,33 @@ func (d *Driver) start(ctx context.Context, s plan.StartTask, container client.C
 	return nil
 }
 
+// The bounds of trying again to remove what is left of a task: just after its
+// shim died, containerd still asks it.
+const (
+	clearTimeout = 10 * time.Second
+	clearRetry   = 50 * time.Millisecond
+)
+
 // clear removes what is left of a task that does not run: one that ended, one
 // that was made and never started, or one that only the task service knows.
 func (d *Driver) clear(ctx context.Context, container client.Container) error {
+	limit := time.After(clearTimeout)
+	for {
+		err := d.clearOnce(ctx, container)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(clearRetry):
+		case <-limit:
+			return err
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (d *Driver) clearOnce(ctx context.Context, container client.Container) error {
 	task, err := container.Task(ctx, nil)
 	if err == nil {
 		_, err = task.Delete(ctx, client.WithProcessKill)

@@ -3,6 +3,7 @@ package records
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
@@ -24,16 +25,14 @@ func (s *Store) explain(err error) error {
 
 // cause leaves out what pgx says of the connection: the store's name says it.
 func cause(err error) error {
+	var answer *pgconn.PgError
 	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) {
-		inner := connect.Unwrap()
-		for {
-			next := errors.Unwrap(inner)
-			if next == nil {
-				return inner
-			}
-			inner = next
-		}
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &answer):
+		return answer
+	case errors.As(err, &connect) && errors.As(err, &dial):
+		return dial
 	}
 	return err
 }

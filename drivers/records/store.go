@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"carrel/drivers/records/query"
 	"carrel/plan"
 )
@@ -206,7 +208,7 @@ func (s *Store) SaveFailure(ctx context.Context, f plan.Failure, history []plan.
 // write runs a change of a record and adds the history that led to it, both or
 // neither.
 func (s *Store) write(ctx context.Context, history []plan.Entry, change func(*query.Queries) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
+	tx, err := s.begin(ctx)
 	if err != nil {
 		return s.explain(err)
 	}
@@ -227,6 +229,17 @@ func (s *Store) write(ctx context.Context, history []plan.Entry, change func(*qu
 		err = errors.Join(err, tx.Rollback())
 	}
 	return s.explain(err)
+}
+
+// begin begins a transaction. Connections that broke while they were idle,
+// because the server was restarted, are passed over: nothing was sent on them.
+func (s *Store) begin(ctx context.Context) (*sql.Tx, error) {
+	for idle := s.db.Stats().Idle; ; idle-- {
+		tx, err := s.db.BeginTx(ctx, nil)
+		if err == nil || idle <= 0 || !pgconn.SafeToRetry(err) {
+			return tx, err
+		}
+	}
 }
 
 func who(history []plan.Entry) string {

@@ -1,0 +1,48 @@
+package containerd_test
+
+import (
+	"context"
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"carrel/spec"
+)
+
+// foreign makes a container like another, as someone else would.
+func (b *bench) foreign(id, like string) {
+	b.t.Helper()
+	container, err := b.raw.ContainerService().Get(b.t.Context(), like)
+	b.must(err)
+	container.ID, container.SnapshotKey = id, ""
+	container.Labels, container.Extensions = map[string]string{"owner": "someone"}, nil
+	_, err = b.raw.ContainerService().Create(b.t.Context(), container)
+	b.must(err)
+}
+
+// fromTheFuture gives a container a kept spec that a later carrel wrote.
+func fromTheFuture(_ context.Context, _ *client.Client, c *containers.Container) error {
+	c.Extensions["carrel/applied"] = &anypb.Any{TypeUrl: "carrel/applied", Value: []byte(`{"version":99}`)}
+	return nil
+}
+
+func diffSpecs(want, got spec.Workspace) string {
+	got.Resources, want.Resources = spec.Resources{}, spec.Resources{}
+	return cmp.Diff(want, got, cmpopts.IgnoreUnexported(spec.Workspace{}), cmpopts.EquateEmpty())
+}
+
+// login writes what docker login writes.
+func login(t *testing.T, dir, host, credentials string) {
+	t.Helper()
+	text := `{"auths":{"` + host + `":{"auth":"` + base64.StdEncoding.EncodeToString([]byte(credentials)) + `"}}}`
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,324 @@
+package containerd_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/pkg/cio"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"carrel/drivers/drivertest"
+	"carrel/plan"
+	"carrel/spec"
+)
+
+func TestHalfMadeTaskIsMadeAnew(t *testing.T) {
+	b := shared(t)
+	b.create("half", b.load(image(t, v1.Config{})), nil)
+	container, err := b.raw.LoadContainer(t.Context(), "half")
+	b.must(err)
+	task, err := container.NewTask(t.Context(), cio.LogFile(filepath.Join(b.dir, "raw.log")))
+	b.must(err)
+	b.wantStatus("half", plan.TaskCreated)
+	b.start("half")
+	b.wantStatus("half", plan.TaskRunning)
+	if again := b.see("half").Task.PID; again == task.Pid() {
+		t.Error("the half-made task was used")
+	}
+	b.output("half", "serving")
+}
+
+func TestOrphanedSnapshotIsReplaced(t *testing.T) {
+	b := shared(t)
+	name := b.load(image(t, v1.Config{}))
+	_, err := b.raw.SnapshotService("overlayfs").Prepare(t.Context(), "left", "")
+	b.must(err)
+	b.create("left", name, nil)
+	b.start("left")
+	b.output("left", "serving")
+}
+
+func TestDaemonKilledWhileTasksRun(t *testing.T) {
+	b := newBench(t, drivertest.NewContainerd(t))
+	b.create("survivor", b.load(image(t, v1.Config{})), nil)
+	b.start("survivor")
+	pid := b.see("survivor").Task.PID
+	b.must(b.server.Kill())
+	if _, err := b.Containers(t.Context()); err == nil || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("a daemon that is gone is told as: %v", err)
+	}
+	b.must(b.server.Start())
+	b.eventually("containerd answers again", func() bool {
+		_, err := b.Containers(t.Context())
+		return err == nil
+	})
+	if again := b.see("survivor").Task; again.PID != pid || again.Status != plan.TaskRunning {
+		t.Errorf("after the restart the task is %+v, it was process %d", again, pid)
+	}
+	b.output("survivor", "serving")
+	b.stop("survivor", 10*time.Second)
+	b.output("survivor", "got terminated")
+}
+
+func TestTaskThatEndedWhileTheDaemonWasDown(t *testing.T) {
+	b := newBench(t, drivertest.NewContainerd(t))
+	b.create("gone", b.load(image(t, v1.Config{})), nil)
+	b.start("gone")
+	pid := b.see("gone").Task.PID
+	b.must(b.server.Kill())
+	b.must(syscall.Kill(int(pid), syscall.SIGKILL))
+	b.must(b.server.Start())
+	b.eventually("the task is seen as ended", func() bool {
+		all, err := b.Containers(t.Context())
+		return err == nil && !all[0].Task.Alive()
+	})
+	b.start("gone")
+	b.wantStatus("gone", plan.TaskRunning)
+}
+
+func TestShimKilled(t *testing.T) {
+	b := shared(t)
+	b.create("shimless", b.load(image(t, v1.Config{})), nil)
+	b.start("shimless")
+	pid := b.see("shimless").Task.PID
+	b.must(syscall.Kill(parent(t, pid), syscall.SIGKILL))
+	b.eventually("the task is seen as ended", func() bool { return !b.see("shimless").Task.Alive() })
+	b.start("shimless")
+	if again := b.see("shimless").Task; again.Status != plan.TaskRunning || again.PID == pid {
+		t.Errorf("after the start the task is %+v", again)
+	}
+}
+
+func TestFrozenShimIsNotTakenForGone(t *testing.T) {
+	b := shared(t)
+	b.create("frozen", b.load(image(t, v1.Config{})), nil)
+	b.start("frozen")
+	shim := parent(t, b.see("frozen").Task.PID)
+	b.must(syscall.Kill(shim, syscall.SIGSTOP))
+	defer syscall.Kill(shim, syscall.SIGCONT)
+	if task := b.see("frozen").Task; !task.Alive() {
+		t.Errorf("a task whose shim is frozen is seen as %+v", task)
+	}
+	if err := b.StartTask(t.Context(), plan.StartTask{Workspace: "frozen", Container: "frozen"}); err == nil {
+		t.Error("a second task was started beside a frozen one")
+	}
+	b.must(syscall.Kill(shim, syscall.SIGCONT))
+	b.eventually("the task is seen again", func() bool { return b.see("frozen").Task.Status == plan.TaskRunning })
+}
+
+// parent is the parent of a process: of a task's, its shim.
+func parent(t *testing.T, pid uint32) int {
+	t.Helper()
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	ppid, err := strconv.Atoi(fields[1])
+	if err != nil || ppid <= 1 {
+		t.Fatalf("parent of %d is %d, %v", pid, ppid, err)
+	}
+	return ppid
+}
+
+func TestForeignContainerIsFound(t *testing.T) {
+	b := shared(t)
+	name := b.load(image(t, v1.Config{Env: []string{"PATH=/", "A=B"}}))
+	w := func(w *spec.Workspace) {
+		w.Args = []string{"serve", "more"}
+		w.Env = []spec.EnvVar{{Name: "X", Value: "Y"}}
+		w.Mounts = []spec.Mount{{Source: b.dir, Target: "/host", ReadOnly: true}}
+	}
+	b.create("ours", name, w)
+	b.foreign("stranger", "ours")
+	c := b.see("stranger")
+	if c.Workspace != "" || c.Applied != nil || c.Found == nil {
+		t.Fatalf("a foreign container is seen as %+v", c)
+	}
+	want := spec.Default()
+	want.Name, want.Image, want.Network.Mode = "stranger", name, spec.NetworkNone
+	w(&want)
+	if diff := diffSpecs(want, *c.Found); diff != "" {
+		t.Errorf("found (-want +got):\n%s", diff)
+	}
+	b.must(b.AdoptContainer(t.Context(), plan.AdoptContainer{Container: "stranger", Set: "s", Host: "h", Spec: *c.Found}))
+	if c := b.see("stranger"); c.Workspace != "stranger" || c.Applied == nil {
+		t.Errorf("after its adoption it is seen as %+v", c)
+	}
+}
+
+func TestNewerKeptSpecIsAFaultOfItsContainerOnly(t *testing.T) {
+	b := shared(t)
+	name := b.load(image(t, v1.Config{}))
+	b.create("old", name, nil)
+	b.create("new", name, nil)
+	container, err := b.raw.LoadContainer(t.Context(), "new")
+	b.must(err)
+	b.must(container.Update(t.Context(), fromTheFuture))
+	if c := b.see("new"); !strings.Contains(c.Fault, "newer") {
+		t.Errorf("fault is %q", c.Fault)
+	}
+	if c := b.see("old"); c.Fault != "" || c.Applied == nil {
+		t.Errorf("the other one is seen as %+v", c)
+	}
+}
+
+func pull(b *bench, ref string) error {
+	return b.PullImage(b.t.Context(), plan.PullImage{Image: ref}, nil)
+}
+
+func TestPull(t *testing.T) {
+	b := shared(t)
+	registry := drivertest.NewRegistry(t)
+	first := image(t, v1.Config{Labels: map[string]string{"v": "1"}})
+	ref := registry.Push(t, "team/bot:v1", first)
+	var mu = make(chan struct{}, 1)
+	layers := map[string]int64{}
+	b.must(b.PullImage(t.Context(), plan.PullImage{Image: ref}, func(layer string, done, total int64) {
+		mu <- struct{}{}
+		layers[layer] = total
+		<-mu
+	}))
+	w := spec.Default()
+	w.Image, w.ImagePullPolicy = ref, spec.PullAlways
+	images, err := b.Images(t.Context(), []spec.Workspace{w})
+	b.must(err)
+	if i := images[ref]; i.Digest == "" || i.Digest != i.Source || i.Err != "" {
+		t.Errorf("after the pull the image is seen as %+v", i)
+	}
+	b.create("puller", ref, nil)
+	before := b.see("puller").Digest
+
+	registry.Push(t, "team/bot:v1", image(t, v1.Config{Labels: map[string]string{"v": "2"}}))
+	images, err = b.Images(t.Context(), []spec.Workspace{w})
+	b.must(err)
+	if i := images[ref]; i.Digest != before || i.Source == before {
+		t.Errorf("after the tag moved the image is seen as %+v, it was %s", i, before)
+	}
+	b.must(pull(b, ref))
+	if _, err := b.raw.GetImage(t.Context(), b.see("puller").Image); err != nil {
+		t.Errorf("the image of what runs is lost when its tag moves: %v", err)
+	}
+}
+
+func TestPullErrorsSayWhatToDo(t *testing.T) {
+	b := shared(t)
+	registry := drivertest.NewRegistry(t)
+	ref := registry.Push(t, "bot:v1", image(t, v1.Config{}))
+	for _, test := range []struct{ ref, want string }{
+		{registry.Host + "/bot:none", "was not found in its registry"},
+		{registry.Host + "/none:v1", "was not found in its registry"},
+		{"127.0.0.1:1/bot:v1", "cannot be reached"},
+	} {
+		err := pull(b, test.ref)
+		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want %q", test.ref, err, test.want)
+		}
+	}
+	registry.RequireLogin("ann", "secret")
+	if err := pull(b, ref); err == nil || !strings.Contains(err.Error(), "docker login "+registry.Host) {
+		t.Errorf("missing credentials are told as: %v", err)
+	}
+	t.Setenv("DOCKER_CONFIG", b.dir)
+	login(t, b.dir, registry.Host, "ann:wrong")
+	if err := pull(b, ref); err == nil || strings.Contains(err.Error(), "wrong") {
+		t.Errorf("wrong credentials are told as: %v", err)
+	}
+	login(t, b.dir, registry.Host, "ann:secret")
+	b.must(pull(b, ref))
+}
+
+func TestPullFromAMirror(t *testing.T) {
+	b := shared(t)
+	mirror := drivertest.NewRegistry(t)
+	mirror.Push(t, "bot:v1", image(t, v1.Config{}))
+	dir := filepath.Join(b.dir, "certs.d", "registry.example.com")
+	b.must(os.MkdirAll(dir, 0o755))
+	b.must(os.WriteFile(filepath.Join(dir, "hosts.toml"), []byte(`[host."http://`+mirror.Host+`"]
+  capabilities = ["pull", "resolve"]
+`), 0o644))
+	b.must(pull(b, "registry.example.com/bot:v1"))
+}
+
+func TestPullThatBrokeOffIsMadeGood(t *testing.T) {
+	b := shared(t)
+	registry := drivertest.NewRegistry(t)
+	// Content that no other test has: containerd shares it between namespaces.
+	ref := registry.Push(t, "bot:v1", image(t, v1.Config{}, drivertest.File("unique", 0o644, 0, b.dir)))
+	registry.Before(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") {
+			return false
+		}
+		w.Header().Set("Content-Length", "1000000")
+		w.Write(make([]byte, 1000)) // the connection breaks here
+		return true
+	})
+	if err := pull(b, ref); err == nil {
+		t.Fatal("a pull from a registry that breaks off went well")
+	}
+	registry.Before(nil)
+	b.must(pull(b, ref))
+	b.create("resumed", ref, nil)
+}
+
+func TestArchiveFaults(t *testing.T) {
+	b := shared(t)
+	path := filepath.Join(b.dir, "image.tar")
+	see := func() plan.Image {
+		w := spec.Default()
+		w.Image = spec.ArchivePrefix + path
+		images, err := b.Images(t.Context(), []spec.Workspace{w})
+		b.must(err)
+		return images[w.Image]
+	}
+	if got := see().Err; got != "no such file or directory" {
+		t.Errorf("a missing archive is told as %q", got)
+	}
+	b.must(os.WriteFile(path, []byte("text"), 0o644))
+	if got := see().Err; !strings.Contains(got, "not an OCI archive") {
+		t.Errorf("text is told as %q", got)
+	}
+	drivertest.Archive(t, path, image(t, v1.Config{}))
+	was := see()
+	drivertest.Archive(t, path, image(t, v1.Config{User: "1"}))
+	err := b.ImportImage(t.Context(), plan.ImportImage{Path: path, Digest: was.Source, Name: was.Name})
+	if err == nil || !strings.Contains(err.Error(), "changed since it was planned") {
+		t.Errorf("a changed archive is told as: %v", err)
+	}
+}
+
+func TestViewImage(t *testing.T) {
+	b := shared(t)
+	name := b.load(image(t, v1.Config{User: "worker"},
+		drivertest.Folder("etc", 0o755, 0), drivertest.File("etc/passwd", 0o644, 0, "worker:x:42:43::/:/\n"),
+		drivertest.Folder("data", 0o750, 42), drivertest.File("data/seed", 0o640, 42, "seed")))
+	var seen plan.Owner
+	b.must(b.ViewImage(t.Context(), plan.CreateVolume{Workspace: "w", Image: name}, func(root string, owner plan.Owner) error {
+		seen = owner
+		text, err := os.ReadFile(filepath.Join(root, "data/seed"))
+		if string(text) != "seed" {
+			t.Errorf("seed is %q", text)
+		}
+		return err
+	}))
+	if seen != (plan.Owner{UID: 42, GID: 43}) {
+		t.Errorf("owner is %+v", seen)
+	}
+	err := b.ViewImage(t.Context(), plan.CreateVolume{Workspace: "w", Image: name}, func(string, plan.Owner) error { return os.ErrInvalid })
+	if err != os.ErrInvalid {
+		t.Errorf("the error of the function came back as %v", err)
+	}
+	if _, err := b.raw.SnapshotService("overlayfs").Stat(t.Context(), "carrel-view-w"); err == nil {
+		t.Error("the view is still there")
+	}
+	leases, err := b.raw.LeasesService().List(t.Context())
+	if err != nil || len(leases) != 0 {
+		t.Errorf("leases are left: %v, %v", leases, err)
+	}
+}

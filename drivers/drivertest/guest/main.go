@@ -1,0 +1,78 @@
+// Command guest is the program of test images: it shows what it was given and
+// misbehaves as it is told.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	args := append(os.Args[1:], "", "")
+	switch args[0] {
+	case "serve":
+		serve()
+	case "exit":
+		code, err := strconv.Atoi(args[1])
+		check(err)
+		os.Exit(code)
+	case "deaf": // ends on SIGKILL only, and so do its children
+		ignored := make(chan os.Signal, 1)
+		signal.Notify(ignored, syscall.SIGTERM, syscall.SIGINT)
+		fmt.Println("deaf", os.Getpid())
+		for range ignored {
+		}
+	case "family":
+		child := exec.Command("/guest", "deaf")
+		child.Stdout = os.Stdout
+		check(child.Start())
+		serve()
+	case "spam":
+		for i := 0; ; i++ {
+			fmt.Println("line", i)
+			time.Sleep(time.Millisecond)
+		}
+	default:
+		check(fmt.Errorf("guest does not know %q", args[0]))
+	}
+}
+
+// serve shows what it was given, notes the start in its data, and waits for a
+// signal.
+func serve() {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
+	dir, err := os.Getwd()
+	check(err)
+	fmt.Println("uid", os.Getuid(), "gid", os.Getgid(), "cwd", dir, "args", strings.Join(os.Args, " "))
+	for _, pair := range os.Environ() {
+		fmt.Println("env", pair)
+	}
+	for _, path := range []string{"/proc/self/status", "/proc/mounts"} {
+		text, err := os.ReadFile(path)
+		check(err)
+		fmt.Print(string(text))
+	}
+	f, err := os.OpenFile("/data/starts", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err == nil {
+		fmt.Fprintln(f, "start")
+		check(f.Close())
+	} else {
+		fmt.Println("data:", err)
+	}
+	fmt.Println("serving")
+	fmt.Println("got", <-ended)
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,138 @@
+package drivertest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"carrel/plan"
+	"carrel/spec"
+)
+
+// Store is what every store of records does.
+type Store interface {
+	Records(ctx context.Context) ([]plan.Record, error)
+	SaveRecord(ctx context.Context, s plan.SaveRecord, history []plan.Entry) error
+	DeleteRecord(ctx context.Context, s plan.DeleteRecord, history []plan.Entry) error
+	SaveFailure(ctx context.Context, f plan.Failure, history []plan.Entry) error
+}
+
+// RunRecords is the suite that every store passes.
+func RunRecords(t *testing.T, open func(t *testing.T) Store) {
+	applied := spec.Default()
+	applied.Name, applied.Image = "bot", "docker.io/library/bot:v1"
+	applied.Labels = map[string]string{"team": "research"}
+	first := plan.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Container: "bot", Applied: &applied}
+
+	t.Run("a record is kept", func(t *testing.T) {
+		s := storeUnderTest{t, open(t)}
+		s.save(first)
+		want := first
+		want.Version = 1
+		s.want(want)
+		second := want
+		second.Held, second.Container = true, "bot2"
+		s.save(second)
+		second.Version = 2
+		s.want(second)
+	})
+	t.Run("writing again what is there is success", func(t *testing.T) {
+		s := storeUnderTest{t, open(t)}
+		s.save(first)
+		s.save(first)
+		want := first
+		want.Version = 1
+		s.want(want)
+	})
+	t.Run("a lost race is an error", func(t *testing.T) {
+		s := storeUnderTest{t, open(t)}
+		s.save(first)
+		other := first
+		other.Held = true
+		if err := s.SaveRecord(t.Context(), plan.SaveRecord{Record: other}, nil); err == nil {
+			t.Error("a record was overwritten that the writer had not read")
+		}
+		if err := s.DeleteRecord(t.Context(), plan.DeleteRecord{Workspace: "bot", Version: 7}, nil); err == nil {
+			t.Error("a record was deleted that the writer had not read")
+		}
+		want := first
+		want.Version = 1
+		s.want(want)
+	})
+	t.Run("a record is deleted", func(t *testing.T) {
+		s := storeUnderTest{t, open(t)}
+		s.save(first)
+		for range 2 {
+			if err := s.DeleteRecord(t.Context(), plan.DeleteRecord{Workspace: "bot", Version: 1}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.want()
+		late := first
+		late.Version = 1
+		if err := s.SaveRecord(t.Context(), plan.SaveRecord{Record: late}, nil); err == nil {
+			t.Error("a record was written over one that was deleted")
+		}
+	})
+	t.Run("a failure is noted", func(t *testing.T) {
+		s := storeUnderTest{t, open(t)}
+		f := plan.Failure{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Error: "no image"}
+		for range 2 {
+			if err := s.SaveFailure(t.Context(), f, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.want(plan.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", LastError: "no image", Version: 2})
+		made := first
+		made.Version = 2
+		s.save(made)
+		made.Version = 3
+		s.want(made)
+		f.Error = "no start"
+		if err := s.SaveFailure(t.Context(), f, nil); err != nil {
+			t.Fatal(err)
+		}
+		made.LastError, made.Version = "no start", 4
+		s.want(made)
+		f.Host = "another"
+		if err := s.SaveFailure(t.Context(), f, nil); err != nil {
+			t.Fatal(err)
+		}
+		s.want(made)
+	})
+}
+
+type storeUnderTest struct {
+	t *testing.T
+	Store
+}
+
+func (s storeUnderTest) save(r plan.Record) {
+	s.t.Helper()
+	if err := s.SaveRecord(s.t.Context(), plan.SaveRecord{Record: r}, nil); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s storeUnderTest) want(want ...plan.Record) {
+	s.t.Helper()
+	got, err := s.Records(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, r := range got {
+		if time.Since(r.UpdatedAt) > time.Minute || r.CreatedAt.After(r.UpdatedAt) {
+			s.t.Errorf("record has times %s and %s", r.CreatedAt, r.UpdatedAt)
+		}
+	}
+	options := cmp.Options{
+		cmpopts.IgnoreFields(plan.Record{}, "CreatedAt", "UpdatedAt"),
+		cmpopts.IgnoreUnexported(spec.Workspace{}), cmpopts.EquateEmpty(),
+	}
+	if diff := cmp.Diff(want, got, options); diff != "" {
+		s.t.Errorf("records (-want +got):\n%s", diff)
+	}
+}
