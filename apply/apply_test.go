@@ -1,0 +1,368 @@
+package apply_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"carrel/apply"
+	"carrel/drivers/memory"
+	"carrel/plan"
+	"carrel/spec"
+)
+
+// world is a host in memory and what its specs say.
+type world struct {
+	t *testing.T
+	*memory.Host
+	want  spec.Set
+	fault *fault
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, Host: memory.New("h"), want: spec.Set{Name: "s", Sources: []string{"/specs/"}}}
+	w.Publish("oci-archive:/bot.tar", memory.Image{Digest: "sha256:a"})
+	for _, version := range []string{"v1", "v2"} {
+		w.Publish("agent:"+version, memory.Image{Digest: "sha256:" + version, Data: map[string]string{"seed": version}})
+	}
+	code := uint32(3)
+	w.Publish("exits:v1", memory.Image{Digest: "sha256:e", Exits: &code})
+	w.Publish("broken:v1", memory.Image{Digest: "sha256:b", Broken: true})
+	return w
+}
+
+func workspace(name, image string) spec.Workspace {
+	w := spec.Default()
+	w.Name, w.Image, w.Source, w.Network.Mode = name, image, "/specs/a.yaml", spec.NetworkNone
+	return w
+}
+
+func (w *world) wish(all ...spec.Workspace) { w.want.Workspaces = all }
+
+func (w *world) plan() plan.Plan {
+	w.t.Helper()
+	p, err := plan.New(w.want, w.Observe(w.want), plan.Options{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+func (w *world) runner() *apply.Runner {
+	f := faulty{w.Host, w.fault}
+	return &apply.Runner{
+		Runtime: f, Volumes: f, Records: f, Parallel: 4, Who: "ann@h",
+		Observe: func(context.Context) (plan.State, error) { return w.Observe(spec.Set{}), nil },
+	}
+}
+
+func (w *world) apply() error {
+	w.t.Helper()
+	return w.runner().Run(w.t.Context(), w.plan())
+}
+
+func (w *world) mustApply() {
+	w.t.Helper()
+	if err := w.apply(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// settled checks that nothing is left to do and that the host is as text.
+func (w *world) settled(want string) {
+	w.t.Helper()
+	if p := w.plan(); !p.Empty() {
+		w.t.Errorf("there is still something to do:\n%s", p.View().Text())
+	}
+	if diff := cmp.Diff(strings.TrimSpace(want), strings.TrimSpace(w.String())); diff != "" {
+		w.t.Errorf("the host (-want +got):\n%s", diff)
+	}
+}
+
+func TestAWorkspaceThroughItsLife(t *testing.T) {
+	w := newWorld(t)
+	w.wish(workspace("bot", "agent:v1"))
+	w.mustApply()
+	w.Write("bot", "work", "done")
+	w.settled(`
+container bot: workspace bot, set s, image agent:v1@sha256:v1, task "running"
+record bot: set s, container "bot", image "agent:v1", held false, error ""
+volume bot: map[seed:v1 work:done]`)
+
+	w.wish(workspace("bot", "agent:v2"))
+	w.mustApply()
+	upgraded := `
+container bot: workspace bot, set s, image agent:v2@sha256:v2, task "running"
+record bot: set s, container "bot", image "agent:v2", held false, error ""
+volume bot: map[seed:v1 work:done]`
+	w.settled(upgraded)
+
+	w.wish()
+	w.mustApply()
+	w.settled(`preserved bot: map[seed:v1 work:done]`)
+
+	w.wish(workspace("bot", "agent:v2"))
+	w.mustApply()
+	w.settled(upgraded)
+
+	w.Die("bot", 137)
+	w.mustApply()
+	w.settled(upgraded)
+	w.Lose("bot")
+	w.mustApply()
+	w.settled(upgraded)
+	w.Forget("bot")
+	w.mustApply()
+	w.settled(upgraded)
+}
+
+func TestFailedReplaceIsRolledBack(t *testing.T) {
+	for _, image := range []string{"exits:v1", "broken:v1"} {
+		w := newWorld(t)
+		w.wish(workspace("bot", "agent:v1"), workspace("other", "agent:v1"))
+		w.mustApply()
+		w.Write("bot", "work", "done")
+		w.wish(workspace("bot", image), workspace("other", "agent:v2"))
+		err := w.apply()
+		if err == nil || !strings.Contains(err.Error(), "the previous spec was brought back") {
+			t.Errorf("%s: %v", image, err)
+		}
+		text := w.String()
+		for _, want := range []string{
+			`container bot: workspace bot, set s, image agent:v1@sha256:v1, task "running"`,
+			`container other: workspace other, set s, image agent:v2@sha256:v2, task "running"`,
+			`record bot: set s, container "bot", image "agent:v1", held false, error "start bot:`,
+			"volume bot: map[seed:v1 work:done]",
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: the host has no %q:\n%s", image, want, text)
+			}
+		}
+		w.wish(workspace("bot", "agent:v2"), workspace("other", "agent:v2"))
+		w.mustApply()
+		if p := w.plan(); !p.Empty() {
+			t.Errorf("%s: after the repair:\n%s", image, p.View().Text())
+		}
+	}
+}
+
+func TestOneFailureStopsNoOther(t *testing.T) {
+	w := newWorld(t)
+	w.wish(workspace("a", "none:v1"), workspace("b", "agent:v1"), workspace("c", "exits:v1"))
+	err := w.apply()
+	var step *apply.StepError
+	var exited *apply.ExitedError
+	if !errors.As(err, &step) || !errors.As(err, &exited) || exited.Code != 3 || len(strings.Split(err.Error(), "\n")) != 2 {
+		t.Errorf("error: %v", err)
+	}
+	if !strings.Contains(w.String(), `container b: workspace b, set s, image agent:v1@sha256:v1, task "running"`) {
+		t.Errorf("b was not applied:\n%s", w)
+	}
+	w.Publish("none:v1", memory.Image{Digest: "sha256:n"})
+	w.wish(workspace("a", "none:v1"), workspace("b", "agent:v1"))
+	w.mustApply()
+	if p := w.plan(); !p.Empty() {
+		t.Errorf("after the repair:\n%s", p.View().Text())
+	}
+}
+
+func TestAnImageIsFetchedOnce(t *testing.T) {
+	w := newWorld(t)
+	var all []spec.Workspace
+	for i := range 20 {
+		all = append(all, workspace(fmt.Sprintf("w%d", i), "agent:v1"))
+	}
+	w.wish(all...)
+	w.fault = &fault{at: -1}
+	w.mustApply()
+	pulls := 0
+	for _, call := range w.fault.calls {
+		if call == "PullImage" {
+			pulls++
+		}
+	}
+	if pulls != 1 {
+		t.Errorf("%d pulls: %v", pulls, w.fault.calls)
+	}
+}
+
+func TestNothingNewIsBegunAfterAnInterrupt(t *testing.T) {
+	w := newWorld(t)
+	w.wish(workspace("a", "agent:v1"), workspace("b", "agent:v1"), workspace("c", "agent:v1"))
+	ctx, interrupt := context.WithCancel(t.Context())
+	runner := w.runner()
+	runner.Parallel = 1
+	runner.Report = func(e apply.Event) {
+		if _, creating := e.Step.(plan.CreateContainer); creating && e.Kind == apply.Began {
+			interrupt()
+		}
+	}
+	err := runner.Run(ctx, w.plan())
+	var interrupted *apply.InterruptedError
+	if !errors.As(err, &interrupted) || interrupted.Left == 0 {
+		t.Fatalf("error: %v", err)
+	}
+	begun := 3 - interrupted.Left
+	if got := strings.Count(w.String(), `task "running"`); got != begun {
+		t.Errorf("%d were begun, %d run:\n%s", begun, got, w)
+	}
+	if strings.Contains(w.String(), "canceled") {
+		t.Errorf("an interrupt was noted as a failure:\n%s", w)
+	}
+	w.mustApply()
+	if p := w.plan(); !p.Empty() {
+		t.Errorf("after the second run:\n%s", p.View().Text())
+	}
+}
+
+func TestHistoryTellsWhatWasDone(t *testing.T) {
+	w := newWorld(t)
+	w.wish(workspace("bot", "broken:v1"))
+	if err := w.apply(); err == nil {
+		t.Fatal("a broken image was started")
+	}
+	var steps []string
+	for _, e := range w.History() {
+		steps = append(steps, e.Step+": "+e.Error)
+		if e.Who != "ann@h" || !plan.IsID(e.Plan) || e.Workspace != "bot" {
+			t.Errorf("entry %+v", e)
+		}
+	}
+	want := []string{
+		"pull image broken:v1: ", "create volume of bot from /data in broken:v1: ", "create container bot from broken:v1: ",
+		"start bot: its command is not in the image",
+	}
+	if diff := cmp.Diff(want, steps); diff != "" {
+		t.Errorf("history (-want +got):\n%s", diff)
+	}
+}
+
+// story is a way from one wish to the next; each is tried with every driver
+// call failing.
+var stories = map[string][][]spec.Workspace{
+	"create":  {{workspace("bot", "agent:v1")}},
+	"replace": {{workspace("bot", "agent:v1")}, {workspace("bot", "agent:v2")}},
+	"delete":  {{workspace("bot", "agent:v1"), workspace("other", "agent:v1")}, {workspace("other", "agent:v1")}},
+	"return":  {{workspace("bot", "agent:v1"), workspace("other", "agent:v1")}, {workspace("other", "agent:v1")}, {workspace("bot", "agent:v1"), workspace("other", "agent:v1")}},
+	"import":  {{workspace("bot", "oci-archive:/bot.tar")}},
+	"adopt":   {{workspace("stranger", "agent:v1")}},
+	"update": {{workspace("bot", "agent:v1")}, {func() spec.Workspace {
+		w := workspace("bot", "agent:v1")
+		w.Labels, w.Resources.Limits.Memory = map[string]string{"team": "x"}, 1<<30
+		return w
+	}()}},
+}
+
+func TestEveryCallFailing(t *testing.T) {
+	called := map[string]bool{}
+	for name, story := range stories {
+		for _, kind := range []string{"did nothing", "did it but reported failure", "crashed before", "crashed after"} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				newWorld := func(t *testing.T) *world {
+					w := newWorld(t)
+					if name == "adopt" {
+						w.Strange(workspace("stranger", "agent:v1"))
+					}
+					return w
+				}
+				good := newWorld(t)
+				none := &fault{at: -1}
+				good.tell(story, none)
+				calls := none.calls
+				if len(calls) < 2 {
+					t.Fatalf("the story makes calls %v", calls)
+				}
+				for _, call := range calls {
+					called[call] = true
+				}
+				for at := range calls {
+					w := newWorld(t)
+					w.tell(story, &fault{at: at, kind: kind})
+					if w.String() != good.String() {
+						t.Errorf("call %d, %s: the end differs (-good +got):\n%s", at, calls[at], cmp.Diff(good.String(), w.String()))
+					}
+				}
+			})
+		}
+	}
+	for _, call := range []string{
+		"PullImage", "ImportImage", "ViewImage", "CreateVolume", "RestoreData", "PreserveData", "CreateContainer", "AdoptContainer",
+		"UpdateLabels", "UpdateResources", "StartTask", "Exited", "StopTask", "DeleteContainer", "SaveRecord", "DeleteRecord",
+	} {
+		if !called[call] {
+			t.Errorf("no story calls %s", call)
+		}
+	}
+}
+
+// tell goes through a story. The fault strikes in its last chapter, which is
+// then applied again until nothing is left to do.
+func (w *world) tell(story [][]spec.Workspace, f *fault) {
+	w.t.Helper()
+	for i, wish := range story {
+		w.wish(wish...)
+		if i < len(story)-1 {
+			w.mustApply()
+			if i == 0 {
+				w.Write("bot", "work", "done")
+			}
+			continue
+		}
+		w.fault = f
+		err := w.apply()
+		if struck := f.at >= 0; struck && err == nil && f.struck {
+			w.t.Errorf("call %d failed, and the apply went well", f.at)
+		}
+		w.fault = nil
+		w.mustApply()
+		if p := w.plan(); !p.Empty() {
+			w.t.Errorf("after a failure and another apply:\n%s", p.View().Text())
+		}
+	}
+}
+
+// fault makes one driver call fail.
+type fault struct {
+	at   int // which call; -1 is none
+	kind string
+
+	mu      sync.Mutex
+	calls   []string
+	struck  bool
+	crashed bool // from then on every call fails and does nothing
+}
+
+var errFault = errors.New("made to fail")
+
+// call runs a driver call, or fails as the fault says.
+func (f *fault) call(name string, do func() error) error {
+	if f == nil {
+		return do()
+	}
+	f.mu.Lock()
+	n := len(f.calls)
+	f.calls = append(f.calls, name)
+	crashed := f.crashed
+	if n == f.at {
+		f.struck = true
+		f.crashed = strings.HasPrefix(f.kind, "crashed")
+	}
+	f.mu.Unlock()
+	switch {
+	case crashed:
+		return errFault
+	case n != f.at:
+		return do()
+	case f.kind == "did nothing", f.kind == "crashed before":
+		return errFault
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return errFault
+}

@@ -1,0 +1,86 @@
+package apply_test
+
+import (
+	"context"
+
+	"carrel/drivers/memory"
+	"carrel/plan"
+)
+
+// faulty is a host in memory whose calls fail as a fault says.
+type faulty struct {
+	*memory.Host
+	*fault
+}
+
+func (f faulty) PullImage(ctx context.Context, s plan.PullImage, p func(string, int64, int64)) error {
+	return f.call("PullImage", func() error { return f.Host.PullImage(ctx, s, p) })
+}
+
+func (f faulty) ImportImage(ctx context.Context, s plan.ImportImage) error {
+	return f.call("ImportImage", func() error { return f.Host.ImportImage(ctx, s) })
+}
+
+func (f faulty) ViewImage(ctx context.Context, s plan.CreateVolume, fn func(string, plan.Owner) error) error {
+	return f.call("ViewImage", func() error { return f.Host.ViewImage(ctx, s, fn) })
+}
+
+func (f faulty) CreateContainer(ctx context.Context, s plan.CreateContainer) error {
+	return f.call("CreateContainer", func() error { return f.Host.CreateContainer(ctx, s) })
+}
+
+func (f faulty) AdoptContainer(ctx context.Context, s plan.AdoptContainer) error {
+	return f.call("AdoptContainer", func() error { return f.Host.AdoptContainer(ctx, s) })
+}
+
+func (f faulty) UpdateLabels(ctx context.Context, s plan.UpdateLabels) error {
+	return f.call("UpdateLabels", func() error { return f.Host.UpdateLabels(ctx, s) })
+}
+
+func (f faulty) UpdateResources(ctx context.Context, s plan.UpdateResources) error {
+	return f.call("UpdateResources", func() error { return f.Host.UpdateResources(ctx, s) })
+}
+
+func (f faulty) DeleteContainer(ctx context.Context, s plan.DeleteContainer) error {
+	return f.call("DeleteContainer", func() error { return f.Host.DeleteContainer(ctx, s) })
+}
+
+func (f faulty) StartTask(ctx context.Context, s plan.StartTask) error {
+	return f.call("StartTask", func() error { return f.Host.StartTask(ctx, s) })
+}
+
+func (f faulty) StopTask(ctx context.Context, s plan.StopTask) error {
+	return f.call("StopTask", func() error { return f.Host.StopTask(ctx, s) })
+}
+
+func (f faulty) Exited(ctx context.Context, id string) (code uint32, exited bool, err error) {
+	err = f.call("Exited", func() (err error) {
+		code, exited, err = f.Host.Exited(ctx, id)
+		return err
+	})
+	return code, exited, err
+}
+
+func (f faulty) CreateVolume(ctx context.Context, s plan.CreateVolume, root string, owner plan.Owner) error {
+	return f.call("CreateVolume", func() error { return f.Host.CreateVolume(ctx, s, root, owner) })
+}
+
+func (f faulty) PreserveData(ctx context.Context, s plan.PreserveData) error {
+	return f.call("PreserveData", func() error { return f.Host.PreserveData(ctx, s) })
+}
+
+func (f faulty) RestoreData(ctx context.Context, s plan.RestoreData) error {
+	return f.call("RestoreData", func() error { return f.Host.RestoreData(ctx, s) })
+}
+
+func (f faulty) SaveRecord(ctx context.Context, s plan.SaveRecord, history []plan.Entry) error {
+	return f.call("SaveRecord", func() error { return f.Host.SaveRecord(ctx, s, history) })
+}
+
+func (f faulty) DeleteRecord(ctx context.Context, s plan.DeleteRecord, history []plan.Entry) error {
+	return f.call("DeleteRecord", func() error { return f.Host.DeleteRecord(ctx, s, history) })
+}
+
+func (f faulty) SaveFailure(ctx context.Context, s plan.Failure, history []plan.Entry) error {
+	return f.call("SaveFailure", func() error { return f.Host.SaveFailure(ctx, s, history) })
+}

@@ -1,0 +1,354 @@
+// Package memory is a host that exists in memory only: a runtime, volumes and
+// a store in which fast tests of plan and apply see what would happen. It
+// behaves like the real drivers where a plan or an apply can tell.
+//
+// It fails only where the real ones would. Tests that want failures wrap it.
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"carrel/plan"
+	"carrel/spec"
+)
+
+// Host is a host in memory. Its zero value is not usable: see New.
+type Host struct {
+	name string
+
+	mu         sync.Mutex
+	clock      time.Time
+	registry   map[string]Image // what can be pulled or imported
+	images     map[string]Image // what is here, by name and by digest
+	containers map[string]*container
+	volumes    map[string]map[string]string // by workspace: path to content
+	preserved  map[preservedKey]map[string]string
+	records    map[string]plan.Record
+	history    []plan.Entry
+}
+
+// Image is an image in memory.
+type Image struct {
+	Digest string
+	Data   map[string]string // what it has at the data path
+	Exits  *uint32           // its process ends at once with this code
+	Broken bool              // its process cannot be started
+}
+
+type container struct {
+	plan.Container
+	image Image
+}
+
+type preservedKey struct {
+	workspace string
+	at        time.Time
+}
+
+// New makes an empty host.
+func New(name string) *Host {
+	return &Host{
+		name: name, clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		registry: map[string]Image{}, images: map[string]Image{}, containers: map[string]*container{},
+		volumes: map[string]map[string]string{}, preserved: map[preservedKey]map[string]string{}, records: map[string]plan.Record{},
+	}
+}
+
+// Publish puts an image where it can be pulled.
+func (h *Host) Publish(ref string, image Image) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.registry[ref] = image
+}
+
+// Write puts a file into the volume of a workspace, as its process would.
+func (h *Host) Write(workspace, path, content string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.volumes[workspace][path] = content
+}
+
+// Die ends the task of a container, as if its process had exited.
+func (h *Host) Die(id string, code uint32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.containers[id].Task = plan.Task{Status: plan.TaskStopped, ExitCode: code, ExitedAt: h.now()}
+}
+
+// Strange puts a container here that carrel did not make: it runs, and its data
+// is in a folder of its own.
+func (h *Host) Strange(found spec.Workspace) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	image := h.registry[found.Image]
+	h.images[found.Image] = image
+	h.volumes[found.Name] = map[string]string{}
+	h.containers[found.Name] = &container{image: image, Container: plan.Container{
+		ID: found.Name, Found: &found, Image: found.Image, Digest: image.Digest, Volume: "/strange",
+		CreatedAt: h.now(), Task: plan.Task{Status: plan.TaskRunning, PID: 1},
+	}}
+}
+
+// Lose makes a container vanish behind everyone's back.
+func (h *Host) Lose(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.containers, id)
+}
+
+// Forget makes a record vanish behind everyone's back.
+func (h *Host) Forget(workspace string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.records, workspace)
+}
+
+// now is the time of the host, which passes by being asked for.
+func (h *Host) now() time.Time {
+	h.clock = h.clock.Add(time.Second)
+	return h.clock
+}
+
+// Observe is the host as the real drivers would see it.
+func (h *Host) Observe(want spec.Set) plan.State {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := plan.State{Host: h.name, Time: h.now(), Images: map[string]plan.Image{}}
+	for _, name := range slices.Sorted(maps.Keys(h.records)) {
+		now.Records = append(now.Records, h.records[name])
+	}
+	for _, id := range slices.Sorted(maps.Keys(h.containers)) {
+		now.Containers = append(now.Containers, h.containers[id].Container)
+	}
+	for _, w := range want.Workspaces {
+		image := plan.Image{Name: w.Image, Digest: h.images[w.Image].Digest}
+		if _, archive := w.Archive(); archive || w.ImagePullPolicy == spec.PullAlways {
+			image.Source = h.registry[w.Image].Digest
+		}
+		now.Images[w.Image] = image
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.volumes)) {
+		now.Volumes = append(now.Volumes, plan.Volume{Workspace: name, Path: "/volumes/" + name})
+	}
+	for key := range h.preserved {
+		now.Preserved = append(now.Preserved, plan.Preserved{Workspace: key.workspace, At: key.at})
+	}
+	slices.SortFunc(now.Preserved, func(a, b plan.Preserved) int { return a.At.Compare(b.At) })
+	return now
+}
+
+// String is the whole host as text, without times and versions: two runs that
+// came to the same end have the same text.
+func (h *Host) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var lines []string
+	for id, c := range h.containers {
+		lines = append(lines, fmt.Sprintf("container %s: workspace %s, set %s, image %s, task %q", id, c.Workspace, c.Set, c.Image, c.Task.Status))
+	}
+	for name, files := range h.volumes {
+		lines = append(lines, fmt.Sprintf("volume %s: %v", name, files))
+	}
+	for key, files := range h.preserved {
+		lines = append(lines, fmt.Sprintf("preserved %s: %v", key.workspace, files))
+	}
+	for name, r := range h.records {
+		image := ""
+		if r.Applied != nil {
+			image = r.Applied.Image
+		}
+		lines = append(lines, fmt.Sprintf("record %s: set %s, container %q, image %q, held %v, error %q", name, r.Set, r.Container, image, r.Held, r.LastError))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// PullImage takes an image from what was published.
+func (h *Host) PullImage(ctx context.Context, s plan.PullImage, _ func(string, int64, int64)) error {
+	return h.fetch(ctx, s.Image)
+}
+
+// ImportImage takes an image from what was published.
+func (h *Host) ImportImage(ctx context.Context, s plan.ImportImage) error {
+	return h.fetch(ctx, s.Name)
+}
+
+func (h *Host) fetch(ctx context.Context, ref string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	image, ok := h.registry[ref]
+	if !ok {
+		return fmt.Errorf("image %s was not found in its registry", ref)
+	}
+	h.images[ref], h.images[pinned(ref, image)] = image, image
+	return ctx.Err()
+}
+
+func pinned(ref string, image Image) string {
+	name, _, _ := strings.Cut(ref, "@")
+	return name + "@" + image.Digest
+}
+
+// ViewImage gives the image's name as its root.
+func (h *Host) ViewImage(_ context.Context, s plan.CreateVolume, fn func(root string, owner plan.Owner) error) error {
+	h.mu.Lock()
+	_, ok := h.images[s.Image]
+	h.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("image %s is not here", s.Image)
+	}
+	return fn(s.Image, plan.Owner{})
+}
+
+// CreateContainer makes a container without a task.
+func (h *Host) CreateContainer(_ context.Context, s plan.CreateContainer) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c, ok := h.containers[s.Container]; ok {
+		if reflect.DeepEqual(*c.Applied, s.Spec) {
+			return nil
+		}
+		return fmt.Errorf("container %s exists and has another spec", s.Container)
+	}
+	image, ok := h.images[s.Image]
+	if !ok {
+		return fmt.Errorf("image %s is not here", s.Image)
+	}
+	h.containers[s.Container] = &container{image: image, Container: plan.Container{
+		ID: s.Container, Workspace: s.Spec.Name, Set: s.Set, Host: s.Host, Applied: &s.Spec, Labels: s.Spec.Labels,
+		Image: pinned(s.Image, image), Digest: image.Digest, Volume: "/volumes/" + s.Spec.Name, CreatedAt: h.now(),
+	}}
+	return nil
+}
+
+// AdoptContainer gives a container labels and a kept spec.
+func (h *Host) AdoptContainer(ctx context.Context, s plan.AdoptContainer) error {
+	return h.UpdateLabels(ctx, plan.UpdateLabels(s))
+}
+
+// UpdateLabels gives a container labels and a kept spec.
+func (h *Host) UpdateLabels(_ context.Context, s plan.UpdateLabels) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, ok := h.containers[s.Container]
+	if !ok {
+		return fmt.Errorf("container %s is not there", s.Container)
+	}
+	c.Workspace, c.Set, c.Host, c.Applied, c.Labels = s.Spec.Name, s.Set, s.Host, &s.Spec, s.Spec.Labels
+	return nil
+}
+
+// UpdateResources has nothing to do: nothing here uses anything.
+func (h *Host) UpdateResources(_ context.Context, s plan.UpdateResources) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.containers[s.Container] == nil {
+		return fmt.Errorf("container %s is not there", s.Container)
+	}
+	return nil
+}
+
+// DeleteContainer removes a container whose task does not run.
+func (h *Host) DeleteContainer(_ context.Context, s plan.DeleteContainer) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c, ok := h.containers[s.Container]; ok && c.Task.Alive() {
+		return errors.New("its task is running (stop it first)")
+	}
+	delete(h.containers, s.Container)
+	return nil
+}
+
+// StartTask starts a container's process, which needs its volume.
+func (h *Host) StartTask(_ context.Context, s plan.StartTask) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, ok := h.containers[s.Container]
+	switch {
+	case !ok:
+		return fmt.Errorf("container %s is not there", s.Container)
+	case c.Task.Alive():
+		return nil
+	case h.volumes[s.Workspace] == nil && c.Volume != "":
+		return fmt.Errorf("volume of %s is not there", s.Workspace)
+	case c.image.Broken:
+		return errors.New("its command is not in the image")
+	}
+	c.Task = plan.Task{Status: plan.TaskRunning, PID: 1}
+	if c.image.Exits != nil {
+		c.Task = plan.Task{Status: plan.TaskStopped, ExitCode: *c.image.Exits, ExitedAt: h.now()}
+	}
+	return nil
+}
+
+// StopTask ends a container's process.
+func (h *Host) StopTask(_ context.Context, s plan.StopTask) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c, ok := h.containers[s.Container]; ok {
+		c.Task = plan.Task{}
+	}
+	return nil
+}
+
+// Exited says at once whether a process ended: here it ends at once or never.
+func (h *Host) Exited(_ context.Context, id string) (code uint32, exited bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, ok := h.containers[id]
+	if !ok {
+		return 0, false, fmt.Errorf("container %s is not there", id)
+	}
+	return c.Task.ExitCode, c.Task.Status == plan.TaskStopped, nil
+}
+
+// CreateVolume makes a volume with the data of the image that root names.
+func (h *Host) CreateVolume(_ context.Context, s plan.CreateVolume, root string, _ plan.Owner) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.volumes[s.Workspace] == nil {
+		files := map[string]string{}
+		maps.Copy(files, h.images[root].Data)
+		h.volumes[s.Workspace] = files
+	}
+	return nil
+}
+
+// PreserveData takes a volume out of use and keeps it.
+func (h *Host) PreserveData(_ context.Context, s plan.PreserveData) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if files, ok := h.volumes[s.Workspace]; ok {
+		h.preserved[preservedKey{s.Workspace, s.At}] = files
+		delete(h.volumes, s.Workspace)
+	}
+	return nil
+}
+
+// RestoreData makes preserved data a volume again.
+func (h *Host) RestoreData(_ context.Context, s plan.RestoreData) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	key := preservedKey{s.Workspace, s.At}
+	files, kept := h.preserved[key]
+	_, live := h.volumes[s.Workspace]
+	switch {
+	case live && !kept:
+		return nil
+	case live:
+		return fmt.Errorf("%s has a volume already", s.Workspace)
+	case !kept:
+		return fmt.Errorf("%s has no data preserved at %s", s.Workspace, s.At)
+	}
+	delete(h.preserved, key)
+	h.volumes[s.Workspace] = files
+	return nil
+}

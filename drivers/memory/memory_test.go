@@ -1,0 +1,19 @@
+package memory_test
+
+import (
+	"testing"
+
+	"carrel/apply"
+	"carrel/drivers/drivertest"
+	"carrel/drivers/memory"
+)
+
+var _ interface {
+	apply.Runtime
+	apply.Volumes
+	apply.Records
+} = (*memory.Host)(nil)
+
+func TestRecords(t *testing.T) {
+	drivertest.RunRecords(t, func(*testing.T) drivertest.Store { return memory.New("h") })
+}

@@ -1,0 +1,83 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"carrel/plan"
+)
+
+// Records are all records, by workspace.
+func (h *Host) Records(context.Context) ([]plan.Record, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []plan.Record
+	for _, name := range slices.Sorted(maps.Keys(h.records)) {
+		all = append(all, h.records[name])
+	}
+	return all, nil
+}
+
+// History is what was done, oldest first.
+func (h *Host) History() []plan.Entry {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.history)
+}
+
+// SaveRecord writes a record over the version that was read.
+func (h *Host) SaveRecord(_ context.Context, s plan.SaveRecord, history []plan.Entry) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r, was := s.Record, h.records[s.Record.Workspace]
+	r.LastError, r.CreatedAt, r.UpdatedAt = "", time.Time{}, time.Time{}
+	r.Version++
+	if was.Version != s.Record.Version {
+		was.CreatedAt, was.UpdatedAt = time.Time{}, time.Time{}
+		if reflect.DeepEqual(was, r) {
+			return nil
+		}
+		return fmt.Errorf("the record of %s was changed since it was read", r.Workspace)
+	}
+	r.CreatedAt, r.UpdatedAt = was.CreatedAt, time.Now()
+	if was.Version == 0 {
+		r.CreatedAt = r.UpdatedAt
+	}
+	h.records[r.Workspace] = r
+	h.history = append(h.history, history...)
+	return nil
+}
+
+// DeleteRecord takes out the version that was read.
+func (h *Host) DeleteRecord(_ context.Context, s plan.DeleteRecord, history []plan.Entry) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	was, ok := h.records[s.Workspace]
+	if ok && was.Version != s.Version {
+		return fmt.Errorf("the record of %s was changed since it was read", s.Workspace)
+	}
+	delete(h.records, s.Workspace)
+	h.history = append(h.history, history...)
+	return nil
+}
+
+// SaveFailure notes why a change failed.
+func (h *Host) SaveFailure(_ context.Context, f plan.Failure, history []plan.Entry) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.history = append(h.history, history...)
+	r, ok := h.records[f.Workspace]
+	if !ok {
+		r = plan.Record{Workspace: f.Workspace, Set: f.Set, Host: f.Host, Source: f.Source, CreatedAt: time.Now()}
+	}
+	if r.Set == f.Set && r.Host == f.Host {
+		r.LastError, r.UpdatedAt = f.Error, time.Now()
+		r.Version++
+		h.records[f.Workspace] = r
+	}
+	return nil
+}
