@@ -157,8 +157,8 @@ func (p *planner) bring(s subject, applied spec.Workspace, change Change) {
 	} else {
 		p.run(s, &change)
 	}
-	for _, reason := range stale(s) {
-		change.then(ActionUpdate, CostInPlace, reason)
+	if reason := stale(s); reason != "" && len(change.Fields) == 0 {
+		change.then(ActionUpdate, CostNone, reason)
 	}
 	if change.Action == "" {
 		p.plan.Unchanged++
@@ -229,20 +229,20 @@ func (p *planner) ago(at time.Time) string {
 }
 
 // stale is why the record of a workspace whose container is as wanted must be
-// written all the same.
-func stale(s subject) []string {
+// written all the same; "" when it need not.
+func stale(s subject) string {
 	r := s.record
 	switch {
 	case r == nil:
-		return []string{"record missing in the store"}
+		return "record missing in the store"
 	case r.LastError != "":
-		return []string{"the last apply failed: " + r.LastError}
+		return "the last apply failed: " + r.LastError
 	case r.Container != s.container.ID:
-		return []string{fmt.Sprintf("the record names container %q", r.Container)}
+		return fmt.Sprintf("the record names container %q", r.Container)
 	case r.Applied == nil || len(compare(*r.Applied, *s.want)) > 0:
-		return []string{"the record has an older spec than the container"}
+		return "the record has an older spec than the container"
 	}
-	return nil
+	return ""
 }
 
 // held reports whether a person stopped the workspace and its spec has not

@@ -18,6 +18,7 @@ import (
 
 	"carrel/apply"
 	"carrel/plan"
+	"carrel/spec"
 )
 
 // This file is the only one that knows a terminal.
@@ -257,7 +258,8 @@ func (s *shower) done(p plan.Plan, failed error) error {
 	return err
 }
 
-// lines are the lines of an error: one for each of those that are joined.
+// lines are the lines of an error: one for each of those that are joined, and
+// the places of faults in files at the beginning, where editors look for them.
 func lines(err error) []string {
 	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []string
@@ -265,6 +267,10 @@ func lines(err error) []string {
 			all = append(all, lines(one)...)
 		}
 		return all
+	}
+	var faults spec.Errors
+	if errors.As(err, &faults) && faults[0].Pos.File != "" {
+		return strings.Split(faults.Error(), "\n")
 	}
 	return []string{"carrel: " + err.Error()}
 }

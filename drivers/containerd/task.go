@@ -206,37 +206,29 @@ func stopSignal(ctx context.Context, name string, container client.Container) (s
 	return syscall.SIGTERM, nil
 }
 
-// Exited waits until a task ends or ctx is done.
+// Exited waits until a task ends or ctx is done. The end of ctx is no error, so
+// containerd is not told of it.
 func (d *Driver) Exited(ctx context.Context, container string) (code uint32, exited bool, err error) {
-	loaded, err := d.client.LoadContainer(ctx, container)
+	asking, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	loaded, err := d.client.LoadContainer(asking, container)
 	if err != nil {
-		return 0, false, ended(ctx, d.explain(err))
+		return 0, false, d.explain(err)
 	}
-	task, err := loaded.Task(ctx, nil)
+	task, err := loaded.Task(asking, nil)
 	if err != nil {
-		return 0, false, ended(ctx, d.explain(err))
+		return 0, false, d.explain(err)
 	}
-	exit, err := task.Wait(ctx)
+	exit, err := task.Wait(asking)
 	if err != nil {
-		return 0, false, ended(ctx, d.explain(err))
+		return 0, false, d.explain(err)
 	}
 	select {
 	case status := <-exit:
-		if err := status.Error(); err != nil {
-			return 0, false, ended(ctx, d.explain(err))
-		}
-		return status.ExitCode(), true, nil
+		return status.ExitCode(), status.Error() == nil, d.explain(status.Error())
 	case <-ctx.Done():
 		return 0, false, nil
 	}
-}
-
-// ended is the error of a wait: none when the wait was over.
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
 // runtimeError keeps of the runtime's long chain of words the part that says

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/containerd/containerd/v2/client"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"carrel/drivers/drivertest"
+)
+
+// tests runs the package's tests and ends the servers that they shared.
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int { return drivertest.Main(t.m) }
+
+func TestMain(m *testing.M) {
+	testscript.Main(tests{m}, map[string]func(){"carrel": main})
+}
+
+// TestScripts runs the real program on a real containerd. Each script has a
+// containerd namespace, a state dir and a registry of its own.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, params(t, nil))
+}
+
+// TestScriptsOnPostgres runs the scripts of a workspace's life on the other
+// store.
+func TestScriptsOnPostgres(t *testing.T) {
+	p := params(t, []string{"life.txtar", "hold.txtar", "failures.txtar"})
+	setup := p.Setup
+	p.Setup = func(env *testscript.Env) error {
+		env.Setenv("CARREL_STORE", drivertest.SharedPostgres(t).Database(t))
+		return setup(env)
+	}
+	testscript.Run(t, p)
+}
+
+func params(t *testing.T, only []string) testscript.Params {
+	daemon := drivertest.SharedContainerd(t)
+	p := testscript.Params{
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			tb := env.T().(testing.TB)
+			registry := drivertest.NewRegistry(tb)
+			env.Values["registry"], env.Values["tb"] = registry, tb
+			space := daemon.Namespace(tb)
+			env.Values["client"] = daemon.Client(tb, space)
+			for name, value := range map[string]string{
+				"CARREL_ADDRESS": daemon.Address, "CARREL_NAMESPACE": space, "CARREL_HOST": "testhost",
+				"CARREL_STATE_DIR": filepath.Join(env.WorkDir, "state"), "CARREL_HOSTS_DIR": filepath.Join(env.WorkDir, "certs.d"),
+				"REGISTRY": registry.Host, "DOCKER_CONFIG": filepath.Join(env.WorkDir, "docker"),
+			} {
+				env.Setenv(name, value)
+			}
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"archive": archive, "large-archive": largeArchive, "push": push, "login": requireLogin, "kill-task": killTask, "delete-container": deleteContainer,
+			"tmpfs": tmpfs, "nobody": nobody, "hold-lock": holdLock, "replace": replace,
+		},
+	}
+	if only == nil {
+		p.Dir = "testdata/script"
+		return p
+	}
+	for _, name := range only {
+		p.Files = append(p.Files, filepath.Join("testdata/script", name))
+	}
+	return p
+}
+
+func tb(ts *testscript.TestScript) testing.TB { return ts.Value("tb").(testing.TB) }
+
+// image is the guest, running with these arguments, with data for a user.
+func image(ts *testscript.TestScript, version string, args []string) v1.Image {
+	config := v1.Config{Env: []string{"PATH=/", "VERSION=" + version}, User: "1000:1000"}
+	if len(args) > 0 {
+		config.Entrypoint = append([]string{"/guest"}, args...)
+	}
+	return drivertest.Image(tb(ts), config, drivertest.Folder("data", 0o750, 1000), drivertest.File("data/seed", 0o640, 1000, version))
+}
+
+// archive FILE VERSION [ARG...] writes an image as an OCI archive.
+func archive(ts *testscript.TestScript, _ bool, args []string) {
+	drivertest.Archive(tb(ts), ts.MkAbs(args[0]), image(ts, args[1], args[2:]))
+}
+
+// large-archive FILE writes an image whose data is 1 MiB large.
+func largeArchive(ts *testscript.TestScript, _ bool, args []string) {
+	large := drivertest.File("data/large", 0o644, 0, strings.Repeat("x", 1<<20))
+	drivertest.Archive(tb(ts), ts.MkAbs(args[0]), drivertest.Image(tb(ts), v1.Config{}, drivertest.Folder("data", 0o755, 0), large))
+}
+
+// push REPOSITORY:TAG VERSION [ARG...] pushes an image to the script's registry.
+func push(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Value("registry").(*drivertest.Registry).Push(tb(ts), args[0], image(ts, args[1], args[2:]))
+}
+
+// login USER PASSWORD makes the script's registry ask for them.
+func requireLogin(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Value("registry").(*drivertest.Registry).RequireLogin(args[0], args[1])
+}
+
+func container(ts *testscript.TestScript, id string) client.Container {
+	c, err := ts.Value("client").(*client.Client).LoadContainer(tb(ts).Context(), id)
+	ts.Check(err)
+	return c
+}
+
+// kill-task ID kills the process of a container and waits for its end.
+func killTask(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := tb(ts).Context()
+	task, err := container(ts, args[0]).Task(ctx, nil)
+	ts.Check(err)
+	exited, err := task.Wait(ctx)
+	ts.Check(err)
+	ts.Check(task.Kill(ctx, syscall.SIGKILL))
+	<-exited
+}
+
+// delete-container ID deletes a container and its task behind carrel's back.
+func deleteContainer(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := tb(ts).Context()
+	c := container(ts, args[0])
+	if task, err := c.Task(ctx, nil); err == nil {
+		_, err := task.Delete(ctx, client.WithProcessKill)
+		ts.Check(err)
+	}
+	ts.Check(c.Delete(ctx, client.WithSnapshotCleanup))
+}
+
+// tmpfs DIR SIZE mounts a small filesystem for the rest of the script.
+func tmpfs(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	ts.Check(syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+args[1]))
+	ts.Defer(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			tb(ts).Error(err)
+		}
+	})
+}
+
+// nobody ARG... runs carrel as a user without rights.
+func nobody(ts *testscript.TestScript, neg bool, args []string) {
+	dir, err := os.MkdirTemp("", "nobody")
+	ts.Check(err)
+	defer os.RemoveAll(dir)
+	self, err := os.Executable()
+	ts.Check(err)
+	text, err := os.ReadFile(self)
+	ts.Check(err)
+	program := filepath.Join(dir, "carrel")
+	ts.Check(errors.Join(os.WriteFile(program, text, 0o755), os.Chmod(dir, 0o755)))
+	cmd := exec.Command(program, args...)
+	cmd.Dir, cmd.Env = "/", []string{"CARREL_ADDRESS=" + ts.Getenv("CARREL_ADDRESS"), "CARREL_STATE_DIR=" + ts.Getenv("CARREL_STATE_DIR")}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.CombinedOutput()
+	fmt.Fprint(ts.Stdout(), string(out))
+	if (err != nil) != neg {
+		ts.Fatalf("carrel as nobody: %v: %s", err, out)
+	}
+}
+
+// hold-lock holds the lock of the state dir for the rest of the script.
+func holdLock(ts *testscript.TestScript, _ bool, _ []string) {
+	dir := ts.Getenv("CARREL_STATE_DIR")
+	ts.Check(os.MkdirAll(dir, 0o700))
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
+	ts.Check(err)
+	ts.Check(syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+	_, err = io.WriteString(f, "ann@testhost with carrel apply, process 1, since today\n")
+	ts.Check(err)
+	ts.Defer(func() { f.Close() })
+}
+
+// replace FILE OLD NEW changes a word in a file.
+func replace(ts *testscript.TestScript, _ bool, args []string) {
+	text := ts.ReadFile(args[0])
+	if !strings.Contains(text, args[1]) {
+		ts.Fatalf("%s has no %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(text, args[1], args[2])), 0o644))
+}
