@@ -17,20 +17,7 @@ const noteTimeout = 10 * time.Second
 // before, or may have. A record that could not be written is no reason to take
 // down what runs now: the next plan makes up for it.
 func disturbed(c plan.Change, failed int) bool {
-	if c.Previous == nil {
-		return false
-	}
-	switch c.Steps[failed].(type) {
-	case plan.SaveRecord, plan.DeleteRecord:
-		return false
-	}
-	return slices.ContainsFunc(c.Steps[:failed+1], func(s plan.Step) bool {
-		switch s.(type) {
-		case plan.StopTask, plan.PreserveData, plan.DeleteContainer:
-			return true
-		}
-		return false
-	})
+	return c.Previous != nil && !plan.Writes(c.Steps[failed]) && slices.ContainsFunc(c.Steps[:failed+1], plan.Disturbs)
 }
 
 // rollBack looks again and brings the workspace to what it was before the

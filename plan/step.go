@@ -168,6 +168,27 @@ func (DeleteContainer) step() {}
 func (SaveRecord) step()      {}
 func (DeleteRecord) step()    {}
 
+func (StopTask) disturbs()        {}
+func (PreserveData) disturbs()    {}
+func (DeleteContainer) disturbs() {}
+
+// Disturbs reports whether a step takes something away from what runs: when a
+// later step fails, it has to be brought back.
+func Disturbs(s Step) bool {
+	_, ok := s.(interface{ disturbs() })
+	return ok
+}
+
+func (SaveRecord) writes()   {}
+func (DeleteRecord) writes() {}
+
+// Writes reports whether a step changes the store and nothing else. When it
+// fails, what runs is as it should be all the same.
+func Writes(s Step) bool {
+	_, ok := s.(interface{ writes() })
+	return ok
+}
+
 // StepName is the step's kind, for example "PullImage".
 func StepName(s Step) string { return strings.TrimPrefix(fmt.Sprintf("%T", s), "plan.") }
 

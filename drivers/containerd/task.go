@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -43,12 +44,31 @@ func (d *Driver) StartTask(ctx context.Context, s plan.StartTask) error {
 	if err := d.clear(ctx, container); err != nil {
 		return err
 	}
-	if err = d.start(ctx, s, container); err != nil {
-		// What a run that was killed left in the runtime makes the first
-		// attempt fail, and goes away with it.
-		err = d.start(ctx, s, container)
+	return d.startAnew(ctx, s, container)
+}
+
+// runtimeAttempts is how often the runtime's own refusal is not yet believed.
+const runtimeAttempts = 4
+
+// startAnew starts a task, again if need be. What a run that was killed left
+// makes the start fail at first: what it left in the runtime goes away with the
+// first attempt, and what it left in containerd is cleaned by containerd itself,
+// in its own time.
+func (d *Driver) startAnew(ctx context.Context, s plan.StartTask, container client.Container) error {
+	limit := time.After(leftoverTimeout)
+	for attempt := 1; ; attempt++ {
+		err := d.start(ctx, s, container)
+		if err == nil || attempt >= runtimeAttempts && errors.As(err, new(*said)) {
+			return err
+		}
+		select {
+		case <-time.After(leftoverRetry):
+		case <-limit:
+			return err
+		case <-ctx.Done():
+			return err
+		}
 	}
-	return err
 }
 
 func (d *Driver) start(ctx context.Context, s plan.StartTask, container client.Container) error {
@@ -73,24 +93,24 @@ func (d *Driver) start(ctx context.Context, s plan.StartTask, container client.C
 	return nil
 }
 
-// The bounds of trying again to remove what is left of a task: just after its
-// shim died, containerd still asks it.
+// The bounds of waiting for containerd to clean up after a run that was killed,
+// or after a shim that died.
 const (
-	clearTimeout = 10 * time.Second
-	clearRetry   = 50 * time.Millisecond
+	leftoverTimeout = 15 * time.Second
+	leftoverRetry   = 50 * time.Millisecond
 )
 
 // clear removes what is left of a task that does not run: one that ended, one
 // that was made and never started, or one that only the task service knows.
 func (d *Driver) clear(ctx context.Context, container client.Container) error {
-	limit := time.After(clearTimeout)
+	limit := time.After(leftoverTimeout)
 	for {
 		err := d.clearOnce(ctx, container)
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-time.After(clearRetry):
+		case <-time.After(leftoverRetry):
 		case <-limit:
 			return err
 		case <-ctx.Done():
@@ -232,7 +252,8 @@ func (d *Driver) Exited(ctx context.Context, container string) (code uint32, exi
 }
 
 // runtimeError keeps of the runtime's long chain of words the part that says
-// why a process could not be started.
+// why a process could not be started. The words are all there is to know it by:
+// containerd gives such errors no type.
 func runtimeError(err error) error {
 	const marks = "unable to start container process: |runc create failed: |OCI runtime create failed: "
 	words := err.Error()
