@@ -9,7 +9,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 TOOL := go tool -modfile=tools/go.mod
 CONTAINERD2 := $(CURDIR)/$(BIN)/containerd-2
 
-.PHONY: help setup build demo demo-clean test check lint generated race test-containerd-2 bench generate fuzz
+.PHONY: help setup build images demo demo-clean test check lint generated race test-containerd-2 bench generate fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,13 @@ build: ## build bin/carrel
 	@mkdir -p $(BIN)
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/carrel ./cmd/carrel
 
-demo: setup build ## show carrel on real containers (STORE=postgres for the other store)
+images: ## build the example agent into bin/agent-v1.tar and bin/agent-v2.tar
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o $(BIN)/agent ./examples/agent
+	go run ./examples/agent/image -agent $(BIN)/agent -version v1 -o $(BIN)/agent-v1.tar
+	go run ./examples/agent/image -agent $(BIN)/agent -version v2 -o $(BIN)/agent-v2.tar
+
+demo: setup build images ## show carrel on real containers (STORE=postgres for the other store)
 	@STORE=$(STORE) sh examples/demo.sh
 
 demo-clean: ## remove everything that the demo left

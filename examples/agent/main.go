@@ -1,5 +1,6 @@
 // Command agent is the program of the example workspaces: it notes each of its
-// starts in its data, and shows the notes over HTTP until it is stopped.
+// starts in its data, and shows the notes over HTTP until it is stopped. PORT is
+// the port of the loopback on which it listens, 8080 when it is not set.
 package main
 
 import (
@@ -35,9 +36,13 @@ func run() error {
 	}
 	server := &http.Server{
 		Addr: "127.0.0.1:" + cmp.Or(os.Getenv("PORT"), "8080"),
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			fmt.Fprintf(w, "agent %s\n", version)
-			http.ServeFile(w, r, notes)
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			text, err := os.ReadFile(notes)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			fmt.Fprintf(w, "this is agent %s, and its data remembers:\n%s", version, text)
 		}),
 		ReadHeaderTimeout: stopTimeout,
 	}
