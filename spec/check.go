@@ -7,75 +7,55 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/distribution/reference"
 	"github.com/moby/sys/signal"
-	"k8s.io/apimachinery/pkg/api/resource"
+	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// maxGrace bounds the time that a task may take to end.
-const maxGrace = time.Hour
-
-// quantities checks what is written as a quantity or a time, and gives it the
-// form that is decoded: YAML may have read it as a number.
-func quantities(body *tree, faults *Errors) {
-	for _, name := range []string{"cpu", "memory"} {
-		amount := body.get("resources", "limits", name)
-		if amount == nil {
-			continue
-		}
-		amount.scalar = fmt.Sprint(amount.scalar)
-		q, err := resource.ParseQuantity(amount.text())
-		switch {
-		case err != nil:
-			faults.Add(amount.at, `write a Kubernetes quantity, such as "500m", "2" or "4Gi"`, "resources.limits.%s is %q", name, amount.text())
-		case q.Sign() <= 0:
-			faults.Add(amount.at, "leave it out for no limit", "resources.limits.%s is %q, and must be more than nothing", name, amount.text())
-		case name == "memory" && q.Value() < minMemory:
-			faults.Add(amount.at, "did you forget a unit, such as Mi?", "resources.limits.memory is %q: too little for any process", amount.text())
-		}
-	}
-	if user := body.get("user"); user != nil {
-		user.scalar = fmt.Sprint(user.scalar)
-	}
-	if grace := body.get("stop", "gracePeriod"); grace != nil {
-		d, err := time.ParseDuration(grace.text())
-		if err != nil || d < 0 || d > maxGrace {
-			faults.Add(grace.at, `write a time such as "10s" or "2m", at most 1h`, "stop.gracePeriod is %q", grace.text())
-		}
-	}
-}
-
-// minMemory is the least that the runtime itself needs to start a process.
-const minMemory = 4 << 20
-
-// check finds what the schema cannot say, and gives values their one form.
-func check(w *Workspace, base string, faults *Errors) {
-	c := checker{w, faults}
-	c.labels()
-	c.image(base)
-	c.devices()
-	c.paths()
-	c.env()
-	c.network()
-	if w.Stop.Signal != "" {
-		if _, err := signal.ParseSignal(w.Stop.Signal); err != nil {
-			c.fault("stop.signal", "write a name such as SIGTERM or SIGINT", "stop.signal is %q, which is no signal", w.Stop.Signal)
-		} else if name := strings.ToUpper(w.Stop.Signal); name[0] > '9' {
-			w.Stop.Signal = "SIG" + strings.TrimPrefix(name, "SIG")
-		}
-	}
-}
-
+// checker finds what the schema cannot say, and gives values their one form.
 type checker struct {
 	*Workspace
 	faults *Errors
+	broken map[string]bool // paths with a fault of their own
+	unsure bool            // what is not written may still have a value
 }
 
+func (c checker) check() {
+	c.image()
+	c.devices()
+	c.paths()
+	c.user()
+	c.env()
+	c.network()
+	c.signal()
+}
+
+// fault reports a fault of the field at a path of the spec, unless one is
+// reported of it already.
 func (c checker) fault(path, hint, format string, args ...any) {
-	c.faults.Add(c.At(path), hint, format, args...)
+	if c.known(path) {
+		c.faults.Add(c.At(path), hint, format, args...)
+	}
+}
+
+// known reports whether a field has the value that was meant, as far as can be
+// told.
+func (c checker) known(path string) bool {
+	for broken := range c.broken {
+		rest, below := strings.CutPrefix(path, broken)
+		if below && (broken == "" || rest == "" || rest[0] == '.' || rest[0] == '[') {
+			return false
+		}
+	}
+	return true
+}
+
+// certain reports whether a field has its value for good, written or not.
+func (c checker) certain(path string) bool {
+	_, written := c.positions[path]
+	return c.known(path) && (written || !c.unsure)
 }
 
 func (c checker) labels() {
@@ -93,31 +73,32 @@ func (c checker) labels() {
 	}
 }
 
-func (c checker) image(base string) {
-	if c.Image == "" {
-		c.fault("", "add it, here or in the defaults of the set", "spec has no image")
-		return
-	}
-	if archive, ok := strings.CutPrefix(c.Image, ArchivePrefix); ok {
-		if archive == "" {
-			c.fault("image", "write oci-archive:./file.tar", "image names no archive")
-			return
+func (c checker) image() {
+	archive, isArchive := strings.CutPrefix(c.Image, ArchivePrefix)
+	switch {
+	case c.Image == "":
+		if c.certain("image") {
+			c.fault("", "add it, here or in the defaults of the set", "spec has no image")
 		}
-		if !filepath.IsAbs(archive) {
-			archive = filepath.Join(base, archive)
+	case archive == "":
+		c.fault("image", "write oci-archive:./file.tar", "spec.image names no archive")
+	case isArchive:
+		if !filepath.IsAbs(archive) && c.At("image").File != stdin {
+			// The file that has the field may be that of the set.
+			archive = filepath.Join(filepath.Dir(c.At("image").File), archive)
 		}
 		if absolute, err := filepath.Abs(archive); err == nil {
 			archive = absolute
 		}
 		c.Image = ArchivePrefix + archive
-		return
+	default:
+		named, err := reference.ParseDockerRef(c.Image)
+		if err != nil {
+			c.fault("image", "write it as registry/name:tag, in lower case", "spec.image is %q: %s", c.Image, err)
+			return
+		}
+		c.Image = named.String()
 	}
-	named, err := reference.ParseDockerRef(c.Image)
-	if err != nil {
-		c.fault("image", "write it as registry/name:tag, in lower case", "image is %q: %s", c.Image, err)
-		return
-	}
-	c.Image = named.String()
 }
 
 // device is the form of a fully qualified CDI name: vendor/class=name.
@@ -128,10 +109,10 @@ func (c checker) devices() {
 	for i, name := range c.Devices {
 		at := fmt.Sprintf("devices[%d]", i)
 		if !device.MatchString(name) {
-			c.fault(at, "write vendor/class=name, such as nvidia.com/gpu=0", "%q is not the full name of a CDI device", name)
+			c.fault(at, "write vendor/class=name, such as nvidia.com/gpu=0", "spec.%s is %q, which is not the full name of a CDI device", at, name)
 		}
-		if seen[name] {
-			c.fault(at, "keep one of them", "device %s is here twice", name)
+		if seen[name] && name != "" {
+			c.fault(at, "keep one of them", "spec.%s is %s, which is in the list already", at, name)
 		}
 		seen[name] = true
 	}
@@ -143,7 +124,10 @@ func (c checker) paths() {
 		c.WorkingDir = c.clean("workingDir", c.WorkingDir)
 	}
 	c.notSystem("dataPath", c.DataPath)
-	seen := map[string]string{c.DataPath: "dataPath"}
+	seen := map[string]string{}
+	if c.certain("dataPath") {
+		seen[c.DataPath] = "dataPath"
+	}
 	for i := range c.Mounts {
 		m := &c.Mounts[i]
 		source, target := fmt.Sprintf("mounts[%d].source", i), fmt.Sprintf("mounts[%d].target", i)
@@ -151,7 +135,7 @@ func (c checker) paths() {
 		m.Target = c.clean(target, m.Target)
 		c.notSystem(target, m.Target)
 		if other, twice := seen[m.Target]; twice {
-			c.fault(target, "choose another path", "%s is %s, which is %s already", target, m.Target, other)
+			c.fault(target, "choose another path", "spec.%s is %s, which is spec.%s already", target, m.Target, other)
 		}
 		seen[m.Target] = target
 	}
@@ -161,11 +145,11 @@ func (c checker) paths() {
 // what it means is easily misread.
 func (c checker) clean(at, value string) string {
 	if strings.ContainsRune(value, 0) {
-		c.fault(at, "take it out", "%s has a NUL byte", at)
+		c.fault(at, "take it out", "spec.%s has a NUL byte", at)
 	}
 	for part := range strings.SplitSeq(value, "/") {
 		if part == ".." {
-			c.fault(at, "write the path it leads to", "%s is %q, which climbs with ..", at, value)
+			c.fault(at, "write the path it leads to", "spec.%s is %q, which climbs with ..", at, value)
 		}
 	}
 	return path.Clean(value)
@@ -174,24 +158,64 @@ func (c checker) clean(at, value string) string {
 func (c checker) notSystem(at, value string) {
 	for _, system := range []string{"/proc", "/sys", "/dev"} {
 		if value == "/" || value == system || strings.HasPrefix(value, system+"/") {
-			c.fault(at, "choose a path such as /data", "%s is %s, which belongs to the system", at, value)
+			c.fault(at, "choose a path such as /data", "spec.%s is %s, which belongs to the system", at, value)
 			return
 		}
+	}
+}
+
+// user is a name or number of a user, and perhaps of a group.
+var user = regexp.MustCompile(`^[^:\s\pC-]([^:\s\pC]*)(:[^:\s\pC-][^:\s\pC]*)?$`)
+
+func (c checker) user() {
+	if c.User != "" && !user.MatchString(c.User) {
+		c.fault("user", "write user or user:group, by names or numbers", "spec.user is %q", c.User)
 	}
 }
 
 func (c checker) env() {
 	seen := map[string]bool{}
 	for i, v := range c.Env {
-		at := fmt.Sprintf("env[%d].name", i)
+		at := fmt.Sprintf("env[%d]", i)
 		if seen[v.Name] {
-			c.fault(at, "keep one of them", "environment variable %s is here twice", v.Name)
+			c.fault(at+".name", "keep one of them", "environment variable %s is here twice", v.Name)
 		}
 		if strings.ContainsRune(v.Value, 0) {
-			c.fault(at, "take it out", "the value of environment variable %s has a NUL byte", v.Name)
+			c.fault(at+".value", "take it out", "the value of environment variable %s has a NUL byte", v.Name)
 		}
 		seen[v.Name] = true
 	}
+}
+
+// signal gives the signal its one name.
+func (c checker) signal() {
+	if c.Stop.Signal == "" {
+		return
+	}
+	name := signalName(c.Stop.Signal)
+	if name == "" {
+		c.fault("stop.signal", "write a name such as SIGTERM or SIGINT", "spec.stop.signal is %q, which is no signal", c.Stop.Signal)
+		return
+	}
+	c.Stop.Signal = name
+}
+
+// signalName is the name of a signal that is written as a name, with or without
+// SIG, or as a number; "" when there is none.
+func signalName(text string) string {
+	number, err := signal.ParseSignal(text)
+	if err != nil || !signal.ValidSignalForPlatform(number) {
+		return ""
+	}
+	if name := unix.SignalName(number); name != "" {
+		return name
+	}
+	for name, other := range signal.SignalMap {
+		if other == number {
+			return "SIG" + name // the real-time signals have one name each
+		}
+	}
+	return ""
 }
 
 func (c checker) network() {
@@ -202,42 +226,24 @@ func (c checker) network() {
 			p.Protocol = "tcp"
 		}
 		if p.HostIP != "" {
-			if ip, err := netip.ParseAddr(p.HostIP); err != nil {
-				c.fault(at+".hostIP", "write an address such as 127.0.0.1", "%s.hostIP is %q", at, p.HostIP)
-			} else {
-				p.HostIP = ip.String()
-			}
+			c.hostIP(at+".hostIP", p)
 		}
-		if c.Network.Mode != NetworkCNI {
-			c.fault(at, "take it out, or set network.mode to cni", "ports are published by network mode cni, and this is %s", c.Network.Mode)
+		if c.Network.Mode != NetworkCNI && c.certain("network.mode") {
+			c.fault(at, "take it out, or set spec.network.mode to cni", "spec.%s is for network mode cni only, and this is %s", at, c.Network.Mode)
 		}
 	}
 }
 
-// checkPorts finds ports of a host that two workspaces want, or one twice.
-// Workspaces that name different hosts do not meet.
-func checkPorts(workspaces []Workspace, faults *Errors) {
-	type port struct {
-		number   int
-		protocol string
-	}
-	type owner struct {
-		w  *Workspace
-		at string
-		ip string
-	}
-	taken := map[port][]owner{}
-	for i := range workspaces {
-		w := &workspaces[i]
-		for j, p := range w.Network.Ports {
-			key, at := port{p.Host, p.Protocol}, fmt.Sprintf("network.ports[%d].host", j)
-			for _, o := range taken[key] {
-				apart := o.w.Host != "" && w.Host != "" && o.w.Host != w.Host || o.ip != "" && p.HostIP != "" && o.ip != p.HostIP
-				if !apart {
-					faults.Add(w.At(at), "choose another port", "port %d/%s of the host is wanted by %s too, at %s", p.Host, p.Protocol, o.w.Name, o.w.At(o.at))
-				}
-			}
-			taken[key] = append(taken[key], owner{w, at, p.HostIP})
-		}
+// hostIP gives an address its one form. The unspecified addresses are every
+// address, as is none.
+func (c checker) hostIP(at string, p *Port) {
+	ip, err := netip.ParseAddr(p.HostIP)
+	switch {
+	case err != nil:
+		c.fault(at, "write an address such as 127.0.0.1", "spec.%s is %q", at, p.HostIP)
+	case ip.Unmap().IsUnspecified():
+		p.HostIP = ""
+	default:
+		p.HostIP = ip.Unmap().String()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Pos is a place in a spec file. Line and Col count from 1; a zero Line means
@@ -38,6 +39,23 @@ func (e Error) Error() string {
 	b.WriteString(e.Msg)
 	if e.Hint != "" {
 		b.WriteString(" (" + e.Hint + ")")
+	}
+	return oneLine(b.String())
+}
+
+// oneLine is a text without what would break a line or a terminal: names of
+// files and keys may hold anything.
+func oneLine(text string) string {
+	if !strings.ContainsFunc(text, unicode.IsControl) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsControl(r) {
+			fmt.Fprintf(&b, "\\x%02x", r)
+		} else {
+			b.WriteRune(r)
+		}
 	}
 	return b.String()
 }

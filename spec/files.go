@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -18,24 +19,42 @@ const stdin = "-"
 // file is one file of specs: its name as a person gave it, its absolute path,
 // and its content.
 type file struct {
-	name    string
-	source  string
-	content []byte
+	name      string
+	source    string
+	content   []byte
+	documents int  // how many it has
+	faulty    bool // there may be more
+}
+
+// place is one of the paths that were given, and the files that it stands for.
+type place struct {
+	path   string
+	folder bool
+	files  []*file
+	faulty bool // there may be more files
 }
 
 // finder collects the files below paths, each once.
 type finder struct {
-	files   []file
+	places  []*place
+	files   []*file // those that were read
 	sources []string
-	seen    map[string]bool // by the path without symlinks
+	seen    map[string]*file // by the path without symlinks
 	faults  *Errors
 }
 
 // find adds the files of one path: a file, a folder, or standard input.
 func (f *finder) find(path string) {
+	at := &place{path: path}
+	f.places = append(f.places, at)
+	before := len(*f.faults)
+	defer func() { at.faulty = len(*f.faults) > before }()
 	if path == stdin {
 		f.sources = append(f.sources, stdin)
-		f.read(os.Stdin, stdin, stdin)
+		if f.seen[stdin] == nil {
+			f.seen[stdin] = f.read(os.Stdin, stdin, stdin)
+		}
+		at.add(f.seen[stdin])
 		return
 	}
 	absolute, err := filepath.Abs(path)
@@ -48,114 +67,164 @@ func (f *finder) find(path string) {
 	case err != nil:
 		f.fault(path, err)
 	case info.IsDir():
+		at.folder = true
 		f.sources = append(f.sources, strings.TrimSuffix(absolute, "/")+"/")
-		f.folder(path, absolute)
+		f.folder(at, path, absolute)
 	default:
 		f.sources = append(f.sources, absolute)
-		f.open(path, absolute)
+		at.add(f.open(path, absolute))
+	}
+}
+
+func (p *place) add(found *file) {
+	if found != nil {
+		p.files = append(p.files, found)
 	}
 }
 
 // folder adds every spec file below a folder. Hidden ones are left out.
-func (f *finder) folder(root, absolute string) {
-	real, err := filepath.EvalSymlinks(absolute)
+func (f *finder) folder(at *place, name, absolute string) {
+	root, err := filepath.EvalSymlinks(absolute)
 	if err != nil {
-		f.fault(root, err)
+		f.fault(name, err)
 		return
 	}
-	err = filepath.WalkDir(real, func(path string, entry fs.DirEntry, err error) error {
-		below, relErr := filepath.Rel(real, path)
-		if err == nil {
-			err = relErr
-		}
-		name := filepath.Join(root, below)
-		switch {
-		case err != nil:
-			f.fault(name, err)
-			return nil
-		case below != "." && strings.HasPrefix(entry.Name(), "."):
-			if entry.IsDir() {
-				return fs.SkipDir
-			}
-		case entry.Type()&fs.ModeSymlink != 0:
-			f.link(name, filepath.Join(absolute, below), real)
-		case !entry.IsDir() && isSpec(entry.Name()):
-			f.open(name, filepath.Join(absolute, below))
-		}
-		return nil
-	})
+	walk{f, at, root, map[string]bool{}}.folder(name, absolute, root)
+}
+
+// walk goes through one tree of folders.
+type walk struct {
+	*finder
+	at      *place
+	root    string // the tree, without symlinks
+	visited map[string]bool
+}
+
+func (w walk) folder(name, path, real string) {
+	if w.visited[real] {
+		return
+	}
+	w.visited[real] = true
+	entries, err := os.ReadDir(real)
 	if err != nil {
-		f.fault(root, err)
+		w.fault(name, err)
+		return
+	}
+	for _, entry := range entries {
+		name, path := filepath.Join(name, entry.Name()), filepath.Join(path, entry.Name())
+		switch {
+		case strings.HasPrefix(entry.Name(), "."):
+		case entry.Type()&fs.ModeSymlink != 0:
+			w.link(name, path)
+		case entry.IsDir():
+			w.folder(name, path, filepath.Join(real, entry.Name()))
+		case isSpec(entry.Name()):
+			w.at.add(w.open(name, path))
+		}
 	}
 }
 
-// link adds the spec file that a symlink in a tree points to. What it points
-// to must be in the tree, or a spec could bring in any file of the host. A
-// folder in the tree is found without its links.
-func (f *finder) link(name, path, root string) {
+// link adds what a symlink in a tree points to. That must be in the tree, or a
+// spec could bring in any file of the host.
+func (w walk) link(name, path string) {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		if isSpec(path) {
-			f.fault(name, err)
+			w.fault(name, err)
 		}
 		return
 	}
 	info, err := os.Stat(target)
 	if err != nil {
-		f.fault(name, err)
+		w.fault(name, err)
 		return
 	}
 	if !info.IsDir() && !isSpec(path) {
 		return
 	}
-	if !strings.HasPrefix(target, root+"/") {
-		f.faults.Add(Pos{File: name}, "copy it into the folder", "this link leads out of the folder that is loaded, to %s", target)
-		return
+	below, err := filepath.Rel(w.root, target)
+	switch {
+	case err != nil || below == ".." || strings.HasPrefix(below, "../"):
+		w.faults.Add(Pos{File: name}, "copy it into the folder", "this link leads out of the folder that is loaded, to %s", target)
+	case !info.IsDir():
+		w.at.add(w.open(name, path))
+	case below != "." && hidden(below):
+		w.folder(name, path, target)
 	}
-	if !info.IsDir() {
-		f.open(name, path)
-	}
+	// A folder that is not hidden is found without the link.
 }
 
-func (f *finder) open(name, path string) {
+// hidden reports whether a path below a tree is in a hidden folder. Kubernetes
+// keeps what it mounts in such a folder, with links to it.
+func hidden(path string) bool {
+	return slices.ContainsFunc(strings.Split(path, "/"), func(part string) bool { return strings.HasPrefix(part, ".") })
+}
+
+// open is a file, nil when it cannot be read.
+func (f *finder) open(name, path string) *file {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		f.fault(name, err)
-		return
+		return nil
 	}
-	if f.seen[real] {
-		return
+	if before, ok := f.seen[real]; ok {
+		return before
 	}
-	f.seen[real] = true
+	f.seen[real] = &file{faulty: true}
 	info, err := os.Stat(real)
 	if err != nil {
 		f.fault(name, err)
-		return
+		return nil
 	}
 	if !info.Mode().IsRegular() {
-		f.faults.Add(Pos{File: name}, "", "not a file that can be read as a spec")
-		return
+		f.faults.Add(Pos{File: name}, "write - to load from standard input", "not a file that can be read as a spec")
+		return nil
 	}
 	opened, err := os.Open(real)
 	if err != nil {
 		f.fault(name, err)
-		return
+		return nil
 	}
 	defer opened.Close()
-	f.read(opened, name, path)
+	if read := f.read(opened, name, path); read != nil {
+		f.seen[real] = read
+	}
+	return f.seen[real]
 }
 
-func (f *finder) read(r io.Reader, name, source string) {
+func (f *finder) read(r io.Reader, name, source string) *file {
 	content, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
 		f.fault(name, err)
-		return
+		return nil
 	}
 	if len(content) > maxFile {
 		f.faults.Add(Pos{File: name}, "split it into several files", "larger than %d MiB", maxFile>>20)
-		return
+		return nil
 	}
-	f.files = append(f.files, file{name: name, source: source, content: content})
+	read := &file{name: name, source: source, content: content}
+	f.files = append(f.files, read)
+	return read
+}
+
+// empty reports the paths that have no spec: something is missing there, and
+// what it described must not be taken as deleted.
+func (f *finder) empty() {
+	for _, p := range f.places {
+		documents, faulty := 0, p.faulty
+		for _, file := range p.files {
+			documents += file.documents
+			faulty = faulty || file.faulty
+		}
+		if documents > 0 || faulty {
+			continue
+		}
+		hint := "write a document of kind Workspace or WorkspaceSet"
+		if p.folder {
+			hint = "a folder of specs has files that end in .yaml or .yml; one that shall have no workspace keeps its WorkspaceSet"
+		}
+		f.faults.Add(Pos{File: p.path}, hint, "no spec was found: nothing is taken as deleted")
+	}
 }
 
 // fault reports what the system says about a file, without the path that it

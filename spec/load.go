@@ -3,10 +3,7 @@ package spec
 import (
 	"cmp"
 	"errors"
-	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // Load reads the specs below paths: files, folders, and "-" for standard
@@ -16,18 +13,16 @@ func Load(paths ...string) (Set, error) {
 		return Set{}, errors.New("no spec was named (name a file, a folder, or - for standard input)")
 	}
 	var faults Errors
-	found := finder{seen: map[string]bool{}, faults: &faults}
+	found := finder{seen: map[string]*file{}, faults: &faults}
 	for _, path := range paths {
 		found.find(path)
 	}
-	l := loader{faults: &faults, set: Set{Name: DefaultSet, Sources: found.sources}}
+	// What could not be read may have been the set.
+	l := loader{faults: &faults, set: Set{Name: DefaultSet, Sources: found.sources}, unsure: len(faults) > 0}
 	for _, f := range found.files {
 		l.file(f)
 	}
-	if len(faults) == 0 && l.documents == 0 {
-		faults.Add(Pos{File: strings.Join(paths, ", ")}, "a folder of specs has files that end in .yaml or .yml",
-			"no spec was found: nothing is taken as deleted")
-	}
+	found.empty()
 	l.finish()
 	if err := faults.Err(); err != nil {
 		return Set{}, err
@@ -37,12 +32,12 @@ func Load(paths ...string) (Set, error) {
 
 // loader turns documents into the workspaces of one set.
 type loader struct {
-	set       Set
-	faults    *Errors
-	documents int
+	set    Set
+	faults *Errors
 
 	setAt      Pos
 	defaults   *tree
+	unsure     bool // the defaults may be others than those that are known
 	workspaces []described
 }
 
@@ -52,19 +47,27 @@ type described struct {
 	source string
 }
 
-func (l *loader) file(f file) {
+func (l *loader) file(f *file) {
 	r := reader{file: f.name, faults: l.faults}
 	for _, document := range r.documents(f.content) {
-		l.documents++
-		if !valid(document, l.faults) {
-			continue
-		}
-		if document.get("kind").text() == "WorkspaceSet" {
+		f.documents++
+		before := len(*l.faults)
+		known := valid(document, l.faults)
+		set := document.get("kind").text() == "WorkspaceSet"
+		switch {
+		case !known:
+			l.unsure = true
+		case set:
+			quantities("spec.defaults", document.get("spec", "defaults"), l.faults)
+			l.unsure = l.unsure || len(*l.faults) > before
 			l.nameSet(document)
-		} else {
+		default:
+			quantities("spec", document.get("spec"), l.faults)
 			l.workspaces = append(l.workspaces, described{document, f.source})
 		}
 	}
+	f.faulty = r.gaveUp
+	l.unsure = l.unsure || r.gaveUp
 }
 
 func (l *loader) nameSet(document *tree) {
@@ -80,6 +83,10 @@ func (l *loader) nameSet(document *tree) {
 
 // finish makes the workspaces, now that the set's defaults are known.
 func (l *loader) finish() {
+	if l.defaults != nil {
+		var w Workspace
+		l.read(&w, l.defaults, true)
+	}
 	first := map[string]Pos{}
 	for _, d := range l.workspaces {
 		w, ok := l.workspace(d)
@@ -99,37 +106,39 @@ func (l *loader) finish() {
 	l.once()
 }
 
-// workspace is the workspace of a document, over the set's defaults.
+// workspace is the workspace of a document, over the set's defaults. It is
+// false for one without a name.
 func (l *loader) workspace(d described) (Workspace, bool) {
-	w := Workspace{positions: map[string]Pos{}, Source: d.source}
-	body := d.tree.get("spec").under(l.defaults)
-	d.tree.places("", w.positions)
-	body.places("", w.positions)
+	w := Workspace{Source: d.source}
+	metadata := d.tree.get("metadata")
+	c := l.read(&w, d.tree.get("spec").under(l.defaults), false)
+	metadata.places("metadata", w.positions, c.broken)
 	w.positions[""] = d.tree.at
-	before := len(*l.faults)
-	quantities(body, l.faults)
-	if len(*l.faults) > before {
-		return w, false
-	}
-	positions, source := w.positions, w.Source
-	if err := body.decode(&w); err != nil {
-		l.faults.Add(d.tree.at, "", "%s", err)
-		return w, false
-	}
-	w.positions, w.Source = positions, source
-	w.Name = d.tree.get("metadata", "name").text()
-	if labels := d.tree.get("metadata", "labels"); labels != nil {
+	delete(c.broken, "") // that was the spec
+	if labels := metadata.get("labels"); labels != nil {
 		if err := labels.decode(&w.Labels); err != nil {
 			l.faults.Add(labels.at, "", "%s", err)
-			return w, false
 		}
+		c.labels()
 	}
-	base := "."
-	if d.source != stdin {
-		base = filepath.Dir(d.source)
+	w.Name = metadata.get("name").text()
+	return w, !metadata.broken && !metadata.get("name").broken
+}
+
+// read fills a workspace from its spec and checks it. A partial one is the
+// set's defaults: it may have no image, and what depends on several fields is
+// left to the workspaces.
+func (l *loader) read(w *Workspace, body *tree, partial bool) checker {
+	positions, source := map[string]Pos{}, w.Source
+	c := checker{w, l.faults, map[string]bool{}, partial || l.unsure}
+	body.places("", positions, c.broken)
+	if err := body.decode(w); err != nil {
+		l.faults.Add(body.at, "", "%s", err)
+		c.broken[""] = true
 	}
-	check(&w, base, l.faults)
-	return w, len(*l.faults) == before
+	w.positions, w.Source = positions, source
+	c.check()
+	return c
 }
 
 // once drops faults that are there several times: one in the set's defaults is
@@ -137,7 +146,7 @@ func (l *loader) workspace(d described) (Workspace, bool) {
 func (l *loader) once() {
 	seen := map[string]bool{}
 	*l.faults = slices.DeleteFunc(*l.faults, func(e Error) bool {
-		text := fmt.Sprint(e)
+		text := e.Error()
 		twice := seen[text]
 		seen[text] = true
 		return twice

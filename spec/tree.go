@@ -1,14 +1,13 @@
 package spec
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"regexp"
 	"strconv"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 )
@@ -22,14 +21,21 @@ const (
 
 // tree is a YAML document with the place of every value. It holds what JSON
 // can hold: an object, a list, or a scalar.
+//
+// Trees are never shared between documents: what an alias stands for is read
+// again for each alias.
 type tree struct {
 	at     Pos // of the value
 	key    Pos // of the key, in an object
 	fields map[string]*tree
 	items  []*tree
-	scalar any // a string, int64, float64 or bool, when it is neither
+	scalar any    // a string, int64, float64 or bool, when it is neither
+	raw    string // a scalar as it is written, without quotes
 	object bool
 	list   bool
+	quoted bool
+	null   bool
+	broken bool // its fault is reported: it counts as written, and as nothing
 }
 
 // reader turns the documents of one file into trees.
@@ -37,31 +43,35 @@ type reader struct {
 	file    string
 	faults  *Errors
 	aliased int
+	endless bool // the bounds of a document were passed
+	gaveUp  bool // there may be more documents than were read
 }
-
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?:found )?`)
 
 // documents are the documents of a file that are not empty. The decoder of
 // YAML gives up at its first fault.
 func (r *reader) documents(content []byte) []*tree {
 	var all []*tree
-	for decoder := yaml.NewDecoder(strings.NewReader(string(content))); ; {
+	var last yaml.Node
+	for decoder := yaml.NewDecoder(bytes.NewReader(content)); ; {
 		var node yaml.Node
 		err := decode(decoder, &node)
 		if errors.Is(err, io.EOF) {
 			return all
 		}
 		if err != nil {
-			line := 0
-			if match := yamlLine.FindStringSubmatch(err.Error()); match != nil {
-				line, _ = strconv.Atoi(match[1]) // no number is line 0: the file as a whole
-			}
-			r.faults.Add(Pos{r.file, line, min(line, 1)}, "", "not valid YAML: %s", yamlLine.ReplaceAllString(err.Error(), ""))
+			r.gaveUp = true
+			r.syntax(err, content, lastLine(&last))
 			return all
 		}
-		if t := r.tree(&node, 0, false); t != nil {
+		t := r.tree(&node, 0, false)
+		if r.endless {
+			r.gaveUp = true
+			return all
+		}
+		if !t.null {
 			all = append(all, t)
 		}
+		last = node
 	}
 }
 
@@ -75,54 +85,57 @@ func decode(decoder *yaml.Decoder, node *yaml.Node) (err error) {
 	return decoder.Decode(node)
 }
 
-// tree is the value of a node, nil for null and for what has a fault.
+// tree is the value of a node.
 func (r *reader) tree(n *yaml.Node, depth int, aliased bool) *tree {
 	at := Pos{r.file, n.Line, n.Column}
 	if aliased {
 		r.aliased++
 	}
 	if depth > maxDepth || r.aliased > maxAliased {
-		if r.aliased <= maxAliased+1 {
+		if !r.endless {
 			r.faults.Add(at, "write it without so many levels or aliases", "nested too deep, or its aliases stand for too much")
-			r.aliased = maxAliased + 2
 		}
-		return nil
+		r.endless = true
+	}
+	if r.endless {
+		return &tree{at: at, broken: true}
 	}
 	switch n.Kind {
 	case yaml.DocumentNode:
 		return r.tree(n.Content[0], depth+1, aliased)
 	case yaml.AliasNode:
 		t := r.tree(n.Alias, depth+1, true)
-		if t != nil {
-			t.at = at
-		}
+		t.at = at
 		return t
 	case yaml.MappingNode:
 		return r.object(n, at, depth, aliased)
 	case yaml.SequenceNode:
 		t := &tree{at: at, list: true}
 		for _, item := range n.Content {
-			if value := r.tree(item, depth+1, aliased); value != nil {
-				t.items = append(t.items, value)
-			} else {
-				r.faults.Add(Pos{r.file, item.Line, item.Column}, "take it out", "an empty item in a list")
+			value := r.tree(item, depth+1, aliased)
+			if value.null {
+				r.faults.Add(value.at, "take it out", "an empty item in a list")
+				value.broken = true
 			}
+			t.items = append(t.items, value)
 		}
 		return t
 	case yaml.ScalarNode:
 		return r.scalar(n, at)
 	}
-	return nil
+	return &tree{at: at, null: true}
 }
 
 func (r *reader) object(n *yaml.Node, at Pos, depth int, aliased bool) *tree {
-	t := &tree{at: at, object: true, fields: map[string]*tree{}}
-	first := map[string]Pos{}
+	t := &tree{at: at, object: true, fields: make(map[string]*tree, len(n.Content)/2)}
+	first := make(map[string]Pos, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, keyAt := n.Content[i], Pos{r.file, n.Content[i].Line, n.Content[i].Column}
 		value := r.tree(n.Content[i+1], depth+1, aliased)
 		if key.Tag == "!!merge" {
-			t.inherit(value)
+			if !t.inherit(value) {
+				r.faults.Add(value.at, "write an alias (*) to an object, or a list of them", "<< takes in what is no object")
+			}
 			continue
 		}
 		if key.Kind != yaml.ScalarNode {
@@ -134,56 +147,26 @@ func (r *reader) object(n *yaml.Node, at Pos, depth int, aliased bool) *tree {
 			continue
 		}
 		first[key.Value] = keyAt
-		if value != nil {
-			value.key = keyAt
-			t.fields[key.Value] = value
-		} else {
-			delete(t.fields, key.Value)
-		}
+		value.key = keyAt
+		t.fields[key.Value] = value
 	}
 	return t
 }
 
-// inherit adds the fields of a YAML merge key that the object does not have.
-func (t *tree) inherit(from *tree) {
-	if from == nil {
-		return
-	}
+// inherit adds the fields of a YAML merge key that the object does not have. It
+// is false for what cannot be merged.
+func (t *tree) inherit(from *tree) bool {
 	for _, item := range from.items {
-		t.inherit(item)
+		if item.list || !t.inherit(item) {
+			return false
+		}
 	}
 	for key, value := range from.fields {
 		if _, own := t.fields[key]; !own {
 			t.fields[key] = value
 		}
 	}
-}
-
-func (r *reader) scalar(n *yaml.Node, at Pos) *tree {
-	t := &tree{at: at}
-	switch n.Tag {
-	case "!!null":
-		return nil
-	case "!!bool":
-		t.scalar = strings.EqualFold(n.Value, "true")
-	case "!!int":
-		var whole int64
-		if err := n.Decode(&whole); err != nil {
-			r.faults.Add(at, "", "this number is too large")
-			return nil
-		}
-		t.scalar = whole
-	case "!!float":
-		var number float64
-		if err := n.Decode(&number); err != nil || number != number || number-number != 0 {
-			r.faults.Add(at, "", "not a number that can be used")
-			return nil
-		}
-		t.scalar = number
-	default:
-		t.scalar = n.Value
-	}
-	return t
+	return from.object || from.list || from.broken
 }
 
 // under is the tree with defaults below it: objects are merged, everything
@@ -226,9 +209,11 @@ func (t *tree) text() string {
 	return s
 }
 
-// value is the tree as JSON has it.
+// value is the tree as JSON has it; what is broken is null there.
 func (t *tree) value() any {
 	switch {
+	case t.broken || t.null:
+		return nil
 	case t.object:
 		object := make(map[string]any, len(t.fields))
 		for key, field := range t.fields {
@@ -254,13 +239,37 @@ func (t *tree) decode(into any) error {
 	return json.Unmarshal(text, into)
 }
 
-// places adds the place of the tree and of everything below it.
-func (t *tree) places(path string, into map[string]Pos) {
+// places adds the place of the tree and of everything below it, and notes what
+// is broken.
+func (t *tree) places(path string, into map[string]Pos, broken map[string]bool) {
 	into[path] = t.at
+	if t.broken {
+		broken[path] = true
+	}
 	for key, field := range t.fields {
-		field.places(strings.TrimPrefix(path+"."+key, "."), into)
+		below := key
+		if path != "" {
+			below = path + "." + key
+		}
+		field.places(below, into, broken)
 	}
 	for i, item := range t.items {
-		item.places(fmt.Sprintf("%s[%d]", path, i), into)
+		item.places(path+"["+strconv.Itoa(i)+"]", into, broken)
+	}
+}
+
+// forget takes out what is written without a value, where the schema knows the
+// key: it counts as not written. Unknown keys stay, to be reported.
+func (t *tree) forget(known schemaNode) {
+	for key, field := range t.fields {
+		below, ok := known.field(key)
+		if field.null && ok {
+			delete(t.fields, key)
+		} else {
+			field.forget(below)
+		}
+	}
+	for _, item := range t.items {
+		item.forget(known.item())
 	}
 }

@@ -2,7 +2,6 @@ package spec
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,32 +24,60 @@ type contract struct {
 }
 
 var loadContract = sync.OnceValue(func() contract {
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema.Workspace))
-	if err != nil {
-		panic(err) // it is part of the program
+	decoded, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema.Workspace))
+	document, ok := decoded.(map[string]any)
+	if err != nil || !ok {
+		panic(fmt.Sprint("workspace.schema.json is no JSON object: ", err)) // it is part of the program
 	}
 	compiler := jsonschema.NewCompiler()
 	if err := compiler.AddResource("workspace.schema.json", document); err != nil {
 		panic(err)
 	}
-	var plain map[string]any
-	if err := json.Unmarshal(schema.Workspace, &plain); err != nil {
-		panic(err)
-	}
-	return contract{compiled: compiler.MustCompile("workspace.schema.json"), document: plain}
+	return contract{compiled: compiler.MustCompile("workspace.schema.json"), document: document}
 })
 
 // valid checks a document against the schema and puts each fault into words.
+// Values that break the schema are marked as broken, so that the rest can be
+// looked at. It is false when nothing can be said of the rest.
 func valid(document *tree, faults *Errors) bool {
+	if document.object && document.get("apiVersion") == nil && document.get("kind") == nil {
+		faults.Add(document.at, "begin it with apiVersion: carrel/v1 and kind: Workspace", "this document is no spec of carrel")
+		return false
+	}
+	document.forget(contractFor(document))
+	known := slices.Contains(kinds, document.get("kind").text())
 	var invalid *jsonschema.ValidationError
 	err := loadContract().compiled.Validate(document.value())
 	if !errors.As(err, &invalid) {
-		return true
+		return known
 	}
 	leaves(invalid, func(leaf *jsonschema.ValidationError) {
 		t, path := document.walk(leaf.InstanceLocation)
+		if t.broken || !known && !ofEnvelope(leaf) {
+			return
+		}
 		explain(fault{document, t, path, leaf.InstanceLocation}, leaf.ErrorKind, faults)
 	})
+	return known
+}
+
+// kinds are the kinds of documents.
+var kinds = []string{"Workspace", "WorkspaceSet"}
+
+// ofEnvelope reports whether a fault can be told without knowing what kind of
+// document it is in.
+func ofEnvelope(leaf *jsonschema.ValidationError) bool {
+	switch len(leaf.InstanceLocation) {
+	case 0:
+		if missing, ok := leaf.ErrorKind.(*kind.Required); ok {
+			missing.Missing = slices.DeleteFunc(missing.Missing, func(key string) bool { return key == "metadata" || key == "spec" })
+			return true
+		}
+		_, ok := leaf.ErrorKind.(*kind.Type)
+		return ok
+	case 1:
+		return leaf.InstanceLocation[0] == "apiVersion" || leaf.InstanceLocation[0] == "kind"
+	}
 	return false
 }
 
@@ -93,7 +120,8 @@ type fault struct {
 	location []string
 }
 
-// explain says in the words of a person how a document breaks its schema.
+// explain says in the words of a person how a document breaks its schema, and
+// marks what is broken.
 func explain(f fault, broken jsonschema.ErrorKind, faults *Errors) {
 	at := f.value.at
 	name := f.path
@@ -105,47 +133,78 @@ func explain(f fault, broken jsonschema.ErrorKind, faults *Errors) {
 		allowed := allowedKeys(f)
 		for _, key := range k.Properties {
 			faults.Add(f.value.fields[key].key, suggest(key, allowed), "unknown field %q in %s", key, name)
+			delete(f.value.fields, key)
 		}
+		return
 	case *kind.Required:
 		for _, key := range k.Missing {
 			faults.Add(at, "add it", "%s has no %s", name, key)
+			f.value.fields[key] = &tree{at: at, broken: true}
 		}
+		return
+	}
+	f.value.broken = true
+	switch k := broken.(type) {
 	case *kind.Type:
-		hint := typeHint(f.value, k)
-		faults.Add(at, hint, "%s is %s, and must be %s", name, article(k.Got), article(strings.Join(k.Want, " or ")))
+		faults.Add(at, typeHint(f, k), "%s is %s, and must be %s", name, article(k.Got), article(strings.Join(k.Want, " or ")))
 	case *kind.Enum:
 		allowed := texts(k.Want)
-		faults.Add(at, suggest(fmt.Sprint(k.Got), allowed), "%s is %q, and must be one of %s", name, fmt.Sprint(k.Got), strings.Join(allowed, ", "))
+		faults.Add(at, suggest(f.value.raw, allowed), "%s is %s, and must be one of %s", name, written(k.Got), strings.Join(allowed, ", "))
 	case *kind.Const:
-		faults.Add(at, fmt.Sprintf("write %v", k.Want), "%s is %q, and must be %q", name, fmt.Sprint(k.Got), fmt.Sprint(k.Want))
+		faults.Add(at, fmt.Sprintf("write %v", k.Want), "%s is %s, and must be %q", name, written(k.Got), fmt.Sprint(k.Want))
 	case *kind.Pattern:
 		faults.Add(at, patternHint(f), "%s is %q", name, k.Got)
 	case *kind.MinLength:
 		faults.Add(at, "fill it in, or take it out", "%s is empty", name)
 	case *kind.MaxLength:
-		faults.Add(at, "", "%s has %d characters, and must have at most %d", name, k.Got, k.Want)
+		faults.Add(at, "shorten it", "%s has %d characters, and must have at most %d", name, k.Got, k.Want)
 	case *kind.Minimum:
-		want, _ := k.Want.Float64()
-		faults.Add(at, "", "%s must be at least %v", name, want)
+		faults.Add(at, "", "%s must be at least %s", name, k.Want.RatString())
 	case *kind.Maximum:
-		want, _ := k.Want.Float64()
-		faults.Add(at, "", "%s must be at most %v", name, want)
+		faults.Add(at, "", "%s must be at most %s", name, k.Want.RatString())
 	default:
 		faults.Add(at, "", "%s: does not fit the schema at %s", name, strings.Join(broken.KeywordPath(), "/"))
 	}
 }
 
+// written is a value in a message: a scalar, or only what it is.
+func written(value any) string {
+	switch value.(type) {
+	case map[string]any:
+		return "an object"
+	case []any:
+		return "a list"
+	}
+	return strconv.Quote(fmt.Sprint(value))
+}
+
 // typeHint says how to write a value so that YAML reads it as what is wanted.
-func typeHint(value *tree, k *kind.Type) string {
+func typeHint(f fault, k *kind.Type) string {
+	field := ""
+	if len(f.location) > 0 {
+		field = f.location[len(f.location)-1]
+	}
+	wants := func(kind string) bool { return slices.Contains(k.Want, kind) }
+	scalar := k.Got == "string" || k.Got == "number" || k.Got == "boolean"
 	switch {
-	case slices.Contains(k.Want, "string") && (k.Got == "number" || k.Got == "boolean"):
+	case field == "gracePeriod":
+		return `write a time such as "10s"`
+	case field == "signal":
+		return "write a name such as SIGTERM or SIGINT"
+	case wants("string") && scalar:
 		return "put it in quotes"
-	case slices.Contains(k.Want, "boolean"):
-		return "write true or false, without quotes"
-	case slices.Contains(k.Want, "array") && k.Got == "string":
+	case wants("boolean") && f.value.quoted && (f.value.raw == "true" || f.value.raw == "false"):
+		return "take the quotes away"
+	case wants("boolean"):
+		return "write true or false"
+	case wants("array") && scalar:
 		return "write a list: [a, b]"
-	case slices.Contains(k.Want, "integer") && k.Got == "string":
-		return "write a number, without quotes"
+	case wants("integer") && f.value.quoted && decimal.MatchString(f.value.raw):
+		return "take the quotes away"
+	case wants("integer"):
+		return "write a whole number"
+	case wants("object") && len(f.location) > 0:
+		return "write fields below it"
 	}
 	return ""
 }
@@ -157,7 +216,7 @@ func patternHint(f fault) string {
 	case "dataPath", "workingDir", "source", "target":
 		return "write an absolute path, which begins with /"
 	case "host":
-		return "a host's name has lower-case letters, digits, dashes and dots"
+		return "a host's name has lower-case letters, digits and dashes, in parts with dots between them"
 	}
 	if slices.Contains(f.location, "env") {
 		return "a variable's name has letters, digits and _, and does not begin with a digit"
@@ -176,41 +235,54 @@ func article(kinds string) string {
 	return "a " + words
 }
 
+// schemaNode is the part of the schema that is about one value; nil is about
+// anything.
+type schemaNode map[string]any
+
+// contractFor is the schema of a whole document.
+func contractFor(document *tree) schemaNode {
+	name := "Workspace"
+	if document.get("kind").text() == "WorkspaceSet" {
+		name = "WorkspaceSet"
+	}
+	return resolve(map[string]any{"$ref": "#/$defs/" + name})
+}
+
+// field is the schema of an object's field, and whether there may be one.
+func (s schemaNode) field(key string) (schemaNode, bool) {
+	properties, _ := s["properties"].(map[string]any)
+	if field, ok := properties[key]; ok {
+		return resolve(field), true
+	}
+	others, ok := s["additionalProperties"].(map[string]any)
+	return resolve(others), ok
+}
+
+// item is the schema of a list's items.
+func (s schemaNode) item() schemaNode { return resolve(s["items"]) }
+
+// resolve is a part of the schema, with what it refers to.
+func resolve(part any) schemaNode {
+	node, _ := part.(map[string]any)
+	if ref, ok := node["$ref"].(string); ok {
+		definitions, _ := loadContract().document["$defs"].(map[string]any)
+		node, _ = definitions[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
+	}
+	return node
+}
+
 // allowedKeys are the keys that the schema has for an object.
 func allowedKeys(f fault) []string {
-	document := loadContract().document
-	at := lookup(document, "$defs", kindOf(f.document))
+	at := contractFor(f.document)
 	for _, step := range f.location {
-		at = deref(document, at)
-		if items, ok := at["items"].(map[string]any); ok {
+		if items := at.item(); items != nil {
 			at = items
 			continue
 		}
-		at = lookup(at, "properties", step)
+		at, _ = at.field(step)
 	}
-	properties, _ := deref(document, at)["properties"].(map[string]any)
+	properties, _ := at["properties"].(map[string]any)
 	return slices.Sorted(maps.Keys(properties))
-}
-
-func kindOf(document *tree) string {
-	if document.get("kind").text() == "WorkspaceSet" {
-		return "WorkspaceSet"
-	}
-	return "Workspace"
-}
-
-func lookup(at map[string]any, keys ...string) map[string]any {
-	for _, key := range keys {
-		at, _ = at[key].(map[string]any)
-	}
-	return at
-}
-
-func deref(document, at map[string]any) map[string]any {
-	if ref, ok := at["$ref"].(string); ok {
-		return lookup(document, "$defs", strings.TrimPrefix(ref, "#/$defs/"))
-	}
-	return at
 }
 
 // maxDistance is how many letters may be wrong in a word that is meant to be

@@ -1,0 +1,101 @@
+package spec
+
+import (
+	"bytes"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// decimal is a whole number that every reader of YAML takes for the same
+// number: 0777 is octal to some.
+var decimal = regexp.MustCompile(`^[-+]?(0|[1-9][0-9]*)$`)
+
+// scalar is the value of a node that is neither an object nor a list. What is
+// written is in no message: it may be a secret.
+func (r *reader) scalar(n *yaml.Node, at Pos) *tree {
+	t := &tree{at: at, raw: n.Value, quoted: n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0}
+	wrong := func(hint, what string) *tree {
+		r.faults.Add(at, hint, "%s", what)
+		t.broken = true
+		return t
+	}
+	switch n.Tag {
+	case "!!null":
+		t.null = true
+	case "!!bool":
+		var truth bool
+		if err := n.Decode(&truth); err != nil {
+			return wrong("write true or false, without a tag", "this is neither true nor false")
+		}
+		t.scalar = truth
+	case "!!int":
+		var whole int64
+		if err := n.Decode(&whole); err != nil && n.Style&yaml.TaggedStyle != 0 {
+			return wrong("take the tag !!int out", "this is no whole number")
+		} else if err != nil {
+			return wrong("put it in quotes, if it is a text", "this number is too large")
+		}
+		if !decimal.MatchString(n.Value) {
+			return wrong("put it in quotes, or write it without the 0 at its front", "this number can be read in two ways")
+		}
+		t.scalar = whole
+	case "!!float":
+		var number float64
+		if err := n.Decode(&number); err != nil || math.IsNaN(number) || math.IsInf(number, 0) {
+			return wrong("put it in quotes, if it is a text", "not a number that can be used")
+		}
+		t.scalar = number
+	case "!!str", "!!timestamp", "!!merge", "!", "":
+		t.scalar = n.Value
+	default:
+		return wrong("take the tag out", "a tag (!) that specs do not have")
+	}
+	return t
+}
+
+var (
+	yamlLine   = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?:found )?`)
+	yamlAnchor = regexp.MustCompile(`^yaml: unknown anchor '(.*)' referenced`)
+)
+
+// syntax reports what the decoder of YAML says of a document that begins after
+// a line. The name of an anchor is kept out: it may be a secret without quotes.
+func (r *reader) syntax(err error, content []byte, after int) {
+	said := err.Error()
+	if match := yamlAnchor.FindStringSubmatch(said); match != nil {
+		r.faults.Add(r.alias(match[1], content, after), "put a value that begins with * in quotes", "not valid YAML: an alias (*) to nothing")
+		return
+	}
+	line := 0
+	if match := yamlLine.FindStringSubmatch(said); match != nil {
+		line, _ = strconv.Atoi(match[1]) // no number is line 0: the file as a whole
+	}
+	r.faults.Add(Pos{r.file, line, min(line, 1)}, "", "not valid YAML: %s", yamlLine.ReplaceAllString(said, ""))
+}
+
+// alias is the place of the first alias with a name, as far as it can be told
+// without the decoder, which does not say it.
+func (r *reader) alias(name string, content []byte, after int) Pos {
+	for i, line := range bytes.Split(content, []byte("\n")) {
+		before, rest, found := strings.Cut(string(line), "*"+name)
+		ends := rest == "" || strings.ContainsAny(rest[:1], " \t\r,]}")
+		begins := before == "" || strings.ContainsAny(before[len(before)-1:], " \t,[{")
+		if i+1 > after && found && begins && ends {
+			return Pos{r.file, i + 1, len([]rune(before)) + 1}
+		}
+	}
+	return Pos{File: r.file}
+}
+
+// lastLine is the last line on which a value of a document begins.
+func lastLine(n *yaml.Node) int {
+	line := n.Line
+	for _, below := range n.Content {
+		line = max(line, lastLine(below))
+	}
+	return line
+}
