@@ -89,8 +89,14 @@ func (c *Containerd) Start() error {
 func (c *Containerd) Kill() error { return c.process.end(syscall.SIGKILL) }
 
 // Stop ends everything that runs in containers, then the daemon, and removes
-// its folder.
+// its folder. A daemon that a test killed is started once more: containers
+// outlive it, and only it can end them.
 func (c *Containerd) Stop() error {
+	if c.process.gone() {
+		if err := c.Start(); err != nil {
+			return err
+		}
+	}
 	err := c.clearAll()
 	err = errors.Join(err, c.process.end(syscall.SIGTERM))
 	return errors.Join(err, mount.UnmountRecursive(c.Dir, 0), os.RemoveAll(c.Dir))
@@ -109,7 +115,8 @@ func (c *Containerd) clearAll() error {
 	return err
 }
 
-// Clear ends and removes every container of a namespace.
+// Clear ends and removes every container of a namespace, and what the runtime
+// and the kernel keep of them. One that resists does not save the others.
 func (c *Containerd) Clear(namespace string) error {
 	conn, err := client.New(c.Address, client.WithDefaultNamespace(namespace))
 	if err != nil {
@@ -124,31 +131,39 @@ func (c *Containerd) Clear(namespace string) error {
 	}
 	for _, container := range all {
 		if task, missing := container.Task(ctx, nil); missing == nil {
-			_, err = task.Delete(ctx, client.WithProcessKill)
-			if err != nil && !errdefs.IsNotFound(err) {
-				return err
-			}
+			_, failed := task.Delete(ctx, client.WithProcessKill)
+			err = errors.Join(err, unlessGone(failed))
 		}
-		if err := container.Delete(ctx, client.WithSnapshotCleanup); err != nil && !errdefs.IsNotFound(err) {
-			return err
-		}
+		err = errors.Join(err, unlessGone(container.Delete(ctx, client.WithSnapshotCleanup)))
 	}
-	return removeCgroups(namespace)
+	return errors.Join(err, removeLeftovers(namespace))
 }
 
-// removeCgroups removes the empty groups that a namespace's containers leave.
-func removeCgroups(namespace string) error {
+func unlessGone(err error) error {
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// runtimeState is where runc keeps the state of containers, below the name of
+// their namespace: the same folder for every daemon of the host.
+const runtimeState = "/run/containerd/runc"
+
+// removeLeftovers removes the empty groups that a namespace's containers leave,
+// and the folder of their states.
+func removeLeftovers(namespace string) error {
 	groups, err := filepath.Glob(filepath.Join("/sys/fs/cgroup/*", namespace))
 	if err != nil {
 		return err
 	}
-	for _, group := range append(groups, filepath.Join("/sys/fs/cgroup", namespace)) {
-		err := os.Remove(group)
-		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.EBUSY) {
-			return err
+	for _, left := range append(groups, filepath.Join("/sys/fs/cgroup", namespace), filepath.Join(runtimeState, namespace)) {
+		failed := os.Remove(left)
+		if !errors.Is(failed, os.ErrNotExist) && !errors.Is(failed, syscall.EBUSY) && !errors.Is(failed, syscall.ENOTEMPTY) {
+			err = errors.Join(err, failed)
 		}
 	}
-	return nil
+	return err
 }
 
 // Client is a plain client of a namespace, to look at what a driver did and to

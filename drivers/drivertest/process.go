@@ -49,12 +49,20 @@ func start(cmd *exec.Cmd) (*process, error) {
 	return p, <-started
 }
 
-// end sends a signal and waits until the server is gone.
-func (p *process) end(sig syscall.Signal) error {
+// gone reports whether the server has ended.
+func (p *process) gone() bool {
 	select {
 	case <-p.ended:
-		return nil
+		return true
 	default:
+		return false
+	}
+}
+
+// end sends a signal and waits until the server is gone.
+func (p *process) end(sig syscall.Signal) error {
+	if p.gone() {
+		return nil
 	}
 	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
