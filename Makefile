@@ -59,7 +59,7 @@ test-containerd-2: setup $(CONTAINERD2)/containerd ## run the driver and script 
 $(CONTAINERD2)/containerd: tools/containerd/go.mod tools/containerd/go.sum
 	@mkdir -p $(CONTAINERD2)
 	cd tools/containerd && CGO_ENABLED=0 go build -trimpath -o $(CONTAINERD2)/ tool
-	@touch $@
+	@touch -c $@
 
 bench: setup ## measure against bare containerd calls
 	go test -run '^$$' -bench . -benchtime 1x -timeout 20m ./cmd/carrel

@@ -1,41 +1,47 @@
 #!/bin/sh
 # Installs what carrel's tests and demo need and this machine does not have.
-# It is quick when nothing is missing. It starts no service.
+# It is quick when nothing is missing. It starts no service, and needs none to
+# run: tests and demo start servers of their own.
 set -eu
 
 missing=""
-need() { # PACKAGE COMMAND...: the package is missing when no command is there
+need() { # PACKAGE PROGRAM...: the package is missing when no program is there
 	package=$1
 	shift
-	for command in "$@"; do
-		if command -v "$command" >/dev/null 2>&1; then return; fi
+	for program in "$@"; do
+		if command -v "$program" >/dev/null 2>&1; then return; fi
 	done
 	missing="$missing $package"
 }
 
-PATH=$PATH:/usr/sbin:/sbin:/usr/lib/cni:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')
+PATH=$PATH:/usr/sbin:/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')
 
 need containerd containerd
 need runc runc
-need containernetworking-plugins bridge /opt/cni/bin/bridge
+# By their paths: iproute2 has another program that is called bridge.
+need containernetworking-plugins /usr/lib/cni/bridge /opt/cni/bin/bridge /usr/libexec/cni/bridge
 need iptables iptables
 need postgresql initdb
 need gcc gcc cc
 need git git
-if command -v dpkg >/dev/null 2>&1 && ! [ -e /usr/include/stdlib.h ]; then missing="$missing libc6-dev"; fi
+need curl curl
+[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+[ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || missing="$missing ca-certificates"
 
+# What only a person can do is said first, and all of it at once.
+code=0
 if ! command -v go >/dev/null 2>&1; then
-	echo "setup: Go 1.26 is needed: install it from go.dev/dl" >&2
-	exit 1
+	echo "setup: Go 1.26 is needed and is not in PATH: install it from https://go.dev/dl" >&2
+	code=1
 fi
-[ -n "$missing" ] || exit 0
+[ -n "$missing" ] || exit "$code"
 
 if ! command -v apt-get >/dev/null 2>&1; then
-	echo "setup: install these with your system's package manager:$missing" >&2
+	echo "setup: install these (by their names in Debian) with your system's package manager:$missing" >&2
 	exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then
-	echo "setup: run as root:  apt-get update && apt-get install -y$missing" >&2
+	echo "setup: run this as root: apt-get update && apt-get install -y --no-install-recommends$missing" >&2
 	exit 1
 fi
 echo "setup: installing$missing"
@@ -43,3 +49,4 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
 # shellcheck disable=SC2086
 apt-get install -y -q --no-install-recommends $missing
+exit "$code"
