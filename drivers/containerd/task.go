@@ -47,8 +47,9 @@ func (d *Driver) StartTask(ctx context.Context, s plan.StartTask) error {
 	return d.startAnew(ctx, s, container)
 }
 
-// runtimeAttempts is how often the runtime's own refusal is not yet believed.
-const runtimeAttempts = 4
+// startTimeout bounds one attempt to start a task: containerd has been seen to
+// wait for ever for a shim that a killed run had left behind.
+const startTimeout = 20 * time.Second
 
 // startAnew starts a task, again if need be. What a run that was killed left
 // makes the start fail at first: what it left in the runtime goes away with the
@@ -58,7 +59,8 @@ func (d *Driver) startAnew(ctx context.Context, s plan.StartTask, container clie
 	limit := time.After(leftoverTimeout)
 	for attempt := 1; ; attempt++ {
 		err := d.start(ctx, s, container)
-		if err == nil || attempt >= runtimeAttempts && errors.As(err, new(*said)) {
+		var refused *runtimeError
+		if err == nil || attempt > 1 && errors.As(err, &refused) && !refused.leftover() {
 			return err
 		}
 		select {
@@ -72,6 +74,8 @@ func (d *Driver) startAnew(ctx context.Context, s plan.StartTask, container clie
 }
 
 func (d *Driver) start(ctx context.Context, s plan.StartTask, container client.Container) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	file, err := d.logFile(s.Workspace)
 	if err != nil {
 		return err
@@ -88,7 +92,7 @@ func (d *Driver) start(ctx context.Context, s plan.StartTask, container client.C
 	}
 	if err != nil {
 		undo(ctx, func(ctx context.Context) error { return d.clear(ctx, container) })
-		return runtimeError(d.explain(err))
+		return inBrief(d.explain(err))
 	}
 	return nil
 }
@@ -96,7 +100,7 @@ func (d *Driver) start(ctx context.Context, s plan.StartTask, container client.C
 // The bounds of waiting for containerd to clean up after a run that was killed,
 // or after a shim that died.
 const (
-	leftoverTimeout = 15 * time.Second
+	leftoverTimeout = time.Minute
 	leftoverRetry   = 50 * time.Millisecond
 )
 
@@ -120,6 +124,8 @@ func (d *Driver) clear(ctx context.Context, container client.Container) error {
 }
 
 func (d *Driver) clearOnce(ctx context.Context, container client.Container) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	task, err := container.Task(ctx, nil)
 	if err == nil {
 		_, err = task.Delete(ctx, client.WithProcessKill)
@@ -251,15 +257,28 @@ func (d *Driver) Exited(ctx context.Context, container string) (code uint32, exi
 	}
 }
 
-// runtimeError keeps of the runtime's long chain of words the part that says
-// why a process could not be started. The words are all there is to know it by:
-// containerd gives such errors no type.
-func runtimeError(err error) error {
-	const marks = "unable to start container process: |runc create failed: |OCI runtime create failed: "
-	words := err.Error()
-	for mark := range strings.SplitSeq(marks, "|") {
-		if _, after, ok := strings.Cut(words, mark); ok {
-			return &said{words: strings.TrimSuffix(after, ": unknown") + " (check command, args, mounts and the image)", err: err}
+// runtimeError is the runtime's refusal to make a process. Of its long chain of
+// words it keeps the part that says why. The words are all there is to know it
+// by: containerd passes on what the runtime printed, without a type.
+type runtimeError struct {
+	words string
+	err   error
+}
+
+func (e *runtimeError) Error() string {
+	return e.words + " (check command, args, mounts and the image)"
+}
+
+func (e *runtimeError) Unwrap() error { return e.err }
+
+// leftover reports whether the refusal is about what a run that was killed left
+// in the runtime.
+func (e *runtimeError) leftover() bool { return strings.Contains(e.words, "already exists") }
+
+func inBrief(err error) error {
+	for _, mark := range []string{"unable to start container process: ", "runc create failed: ", "OCI runtime create failed: "} {
+		if _, words, ok := strings.Cut(err.Error(), mark); ok {
+			return &runtimeError{words: strings.TrimSuffix(words, ": unknown"), err: err}
 		}
 	}
 	return err

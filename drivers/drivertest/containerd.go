@@ -214,7 +214,7 @@ func (c *Containerd) LastLog() string {
 		return err.Error()
 	}
 	lines := strings.Split(string(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+	return strings.Join(lines[max(0, len(lines)-60):], "\n")
 }
 
 var shared struct {

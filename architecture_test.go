@@ -1,0 +1,92 @@
+// Package carrel_test checks the architecture: which folder may import which.
+package carrel_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// mayImport are the folders of this module that each folder may import, in code
+// that is not a test. A folder that is not here may not exist.
+var mayImport = map[string][]string{
+	"schema":                   {},
+	"spec":                     {"schema"},
+	"plan":                     {"spec"},
+	"apply":                    {"plan", "spec"},
+	"drivers/containerd":       {"plan", "schema", "spec"},
+	"drivers/volumes":          {"plan", "schema", "spec"},
+	"drivers/records":          {"plan", "schema", "spec", "drivers/records/query"},
+	"drivers/records/query":    {},
+	"drivers/memory":           {"plan", "schema", "spec"},
+	"drivers/drivertest":       {"plan", "schema", "spec"},
+	"drivers/drivertest/guest": {},
+	"drivers":                  {"drivers/containerd", "drivers/records", "drivers/volumes", "plan", "spec"},
+	"cmd/carrel":               {"apply", "drivers", "drivers/containerd", "drivers/records", "plan", "schema", "spec"},
+	"examples/agent":           {},
+	"examples/agent/image":     {},
+	".":                        {},
+}
+
+// pure are the packages that plan may import from outside this module: none
+// that could look at the world.
+var pure = []string{
+	"cmp", "crypto/sha256", "encoding/hex", "encoding/json", "fmt", "io", "maps", "slices", "strings",
+	"time", // for values: no clock is read
+}
+
+func TestImports(t *testing.T) {
+	seen := 0
+	eachImport(t, func(file, folder, path string) {
+		seen++
+		local, ours := strings.CutPrefix(path, "carrel/")
+		allowed, known := mayImport[folder]
+		switch {
+		case !known:
+			t.Errorf("%s: folder %s is not in the architecture", file, folder)
+		case strings.HasSuffix(file, "_test.go"):
+		case ours && !slices.Contains(allowed, local):
+			t.Errorf("%s: %s may not import %s", file, folder, local)
+		case !ours && folder == "plan" && !slices.Contains(pure, path):
+			t.Errorf("%s: plan may not import %s", file, path)
+		}
+	})
+	if seen < 100 {
+		t.Fatalf("only %d imports were looked at", seen)
+	}
+}
+
+func eachImport(t *testing.T, visit func(file, folder, path string)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (strings.HasPrefix(entry.Name(), ".") && file != "." || file == "tools" || file == "bin" || file == "demo") {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(file, ".go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, i := range parsed.Imports {
+			path, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				return err
+			}
+			visit(file, filepath.ToSlash(filepath.Dir(file)), path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,422 @@
+package plan_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"carrel/plan"
+	"carrel/schema"
+	"carrel/spec"
+)
+
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// scene is what is wanted and what exists; each test changes one that is in
+// perfect order.
+type scene struct {
+	want    spec.Set
+	now     plan.State
+	options plan.Options
+}
+
+func wanted(name string) spec.Workspace {
+	w := spec.Default()
+	w.Name, w.Image, w.Source, w.Network.Mode = name, "docker.io/library/bot:v1", "/specs/"+name+".yaml", spec.NetworkNone
+	return w
+}
+
+func inOrder() *scene {
+	w := wanted("bot")
+	kept := w
+	return &scene{
+		want: spec.Set{Name: "s", Sources: []string{"/specs/"}, Workspaces: []spec.Workspace{w}},
+		now: plan.State{
+			Host: "h", Time: noon,
+			Records: []plan.Record{{Workspace: "bot", Set: "s", Host: "h", Source: w.Source, Container: "bot", Applied: &kept, Version: 3}},
+			Containers: []plan.Container{{
+				ID: "bot", Workspace: "bot", Set: "s", Host: "h", Applied: &kept, Volume: "/volumes/bot",
+				Image: "docker.io/library/bot@sha256:1", Digest: "sha256:1", Task: plan.Task{Status: plan.TaskRunning, PID: 7},
+			}},
+			Images:  map[string]plan.Image{w.Image: {Name: w.Image, Digest: "sha256:1"}},
+			Volumes: []plan.Volume{{Workspace: "bot", Path: "/volumes/bot"}},
+		},
+	}
+}
+
+func (s *scene) text() string {
+	p, err := plan.New(s.want, s.now, s.options)
+	if err != nil {
+		return "fault: " + err.Error() + "\n"
+	}
+	text, _, _ := strings.Cut(p.View().Text(), "\nplan ")
+	return text
+}
+
+// none makes the scene one without specs, records or containers.
+func (s *scene) none(which string) {
+	for word := range strings.FieldsSeq(which) {
+		switch word {
+		case "D":
+			s.want.Workspaces = nil
+			s.now.Records = append([]plan.Record{}, s.now.Records...)
+			for i := range s.now.Records {
+				s.now.Records[i].Orphaned = true
+			}
+		case "R":
+			s.now.Records = nil
+		case "C":
+			s.now.Containers = nil
+		case "V":
+			s.now.Volumes = nil
+		case "I":
+			s.now.Images = nil
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*scene)
+		want   string
+	}{
+		{"all as wanted", func(*scene) {}, "Nothing to do for set s on host h: 1 unchanged.\n"},
+		{"D", func(s *scene) { s.none("R C V I") }, `Plan for set s on host h: 1 to create, 0 unchanged.
+
+  + bot: create (cost: none)
+      because: new
+      1. pull image docker.io/library/bot:v1
+      2. create volume of bot from /data in docker.io/library/bot:v1
+      3. create container bot from docker.io/library/bot:v1
+      4. start bot
+      5. record bot
+`},
+		{"D, and preserved data", func(s *scene) {
+			s.none("R C V")
+			s.now.Preserved = []plan.Preserved{{Workspace: "bot", At: noon.Add(-2 * time.Hour)}, {Workspace: "bot", At: noon.Add(-time.Hour)}}
+		}, `Plan for set s on host h: 1 to create, 0 unchanged.
+
+  + bot: create (cost: none)
+      because: new
+      because: its preserved data returns
+      1. restore data of bot from 2026-01-01T11:00:00Z
+      2. create container bot from docker.io/library/bot:v1
+      3. start bot
+      4. record bot
+`},
+		{"D C, ours", func(s *scene) { s.none("R") }, `Plan for set s on host h: 1 to update, 0 unchanged.
+
+  ~ bot: update (cost: none)
+      because: record missing in the store
+      1. record bot
+`},
+		{"D C, a stranger's", func(s *scene) {
+			s.none("R")
+			found := wanted("bot")
+			found.Resources.Limits = spec.Limits{}
+			c := &s.now.Containers[0]
+			c.Workspace, c.Set, c.Host, c.Applied, c.Found = "", "", "", nil, &found
+		}, `Plan for set s on host h: 1 to adopt, 0 unchanged.
+
+  ~ bot: adopt (cost: in place)
+      resources.limits.pids: 0 -> 4096
+      because: container bot exists and has no owner
+      1. adopt container bot as bot
+      2. update limits of bot to 4096 pids
+      3. update labels and kept spec of bot
+      4. record bot
+`},
+		{"D C, a stranger's with data in its root filesystem that must be replaced", func(s *scene) {
+			s.none("R")
+			found := wanted("bot")
+			found.Image = "docker.io/library/bot:v0"
+			c := &s.now.Containers[0]
+			c.Workspace, c.Set, c.Host, c.Applied, c.Found, c.Volume = "", "", "", nil, &found, ""
+		}, "fault: /specs/bot.yaml: workspace bot must be replaced (image: docker.io/library/bot:v0 -> docker.io/library/bot:v1), but container bot keeps its data in its root filesystem, and moving that is not supported yet (copy what it holds, then delete the container)\n"},
+		{"D R", func(s *scene) { s.none("C") }, `Plan for set s on host h: 1 to create, 0 unchanged.
+
+  + bot: create (cost: none)
+      because: container missing in containerd
+      1. create container bot from docker.io/library/bot:v1
+      2. start bot
+      3. record bot
+`},
+		{"R C", func(s *scene) { s.none("D") }, `Plan for set s on host h: 1 to delete, 0 unchanged.
+
+  - bot: delete (cost: removal)
+      because: no spec describes it any more
+      1. stop bot within 10s
+      2. preserve data of bot
+      3. delete container bot
+      4. forget bot
+`},
+		{"R", func(s *scene) { s.none("D C") }, `Plan for set s on host h: 1 to forget, 0 unchanged.
+
+  - bot: forget (cost: removal)
+      because: no spec describes it any more
+      because: container missing in containerd
+      1. preserve data of bot
+      2. forget bot
+`},
+		{"C, an orphan", func(s *scene) { s.none("D R") }, `Nothing to do for set s on host h: 0 unchanged.
+
+note: container bot says that it is workspace bot of this set, but no spec and no record knows it (delete it with --prune-orphans, which preserves its data)
+`},
+		{"C, an orphan that is pruned", func(s *scene) {
+			s.none("D R")
+			s.options.PruneOrphans = true
+		}, `Plan for set s on host h: 1 to delete, 0 unchanged.
+
+  - bot: delete (cost: removal)
+      because: an orphan: no spec and no record knows it
+      1. stop bot within 10s
+      2. preserve data of bot
+      3. delete container bot
+`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := inOrder()
+			test.change(s)
+			if diff := cmp.Diff(test.want, s.text()); diff != "" {
+				t.Errorf("plan (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestDecisions looks at single lines of plans.
+func TestDecisions(t *testing.T) {
+	task := func(task plan.Task) func(*scene) { return func(s *scene) { s.now.Containers[0].Task = task } }
+	for _, test := range []struct {
+		name   string
+		change func(*scene)
+		want   []string
+	}{
+		{"exited", task(plan.Task{Status: plan.TaskStopped, ExitCode: 137, ExitedAt: noon.Add(-3 * time.Minute)}),
+			[]string{"~ bot: start (cost: none)", "because: exited 137 3 minutes ago", "1. start bot"}},
+		{"half made", task(plan.Task{Status: plan.TaskCreated}), []string{"because: its task was made and never started"}},
+		{"paused", task(plan.Task{Status: plan.TaskPaused}), []string{"because: its task is paused"}},
+		{"frozen shim", task(plan.Task{Status: plan.TaskUnknown}), []string{"Nothing to do"}},
+		{"not to be started", func(s *scene) {
+			s.now.Containers[0].Task = plan.Task{}
+			s.want.Workspaces[0].AutoStart, s.now.Containers[0].Applied.AutoStart = false, false
+		}, []string{"Nothing to do"}},
+		{"held", func(s *scene) {
+			s.now.Records[0].Held = true
+			s.now.Containers[0].Task = plan.Task{}
+		}, []string{"Nothing to do", "note: bot is held"}},
+		{"held and running", func(s *scene) { s.now.Records[0].Held = true }, []string{"~ bot: stop", "1. stop bot", "2. record bot as held"}},
+		{"held, and its spec changed", func(s *scene) {
+			s.now.Records[0].Held = true
+			s.now.Containers[0].Task = plan.Task{}
+			s.want.Workspaces[0].Labels = map[string]string{"a": "b"}
+		}, []string{"labels.a: (unset) -> b", "2. start bot", "3. record bot\n"}},
+		{"a failure before", func(s *scene) { s.now.Records[0].LastError = "no space" }, []string{"because: the last apply failed: no space"}},
+		{"volume lost", func(s *scene) { s.none("V") },
+			[]string{"bot: restart (cost: restart)", "because: its volume is missing", "2. create volume of bot", "3. start bot"}},
+		{"limits", func(s *scene) { s.want.Workspaces[0].Resources.Limits.Memory = 1 << 30 },
+			[]string{"bot: update (cost: in place)", "resources.limits.memory: (unset) -> 1Gi", "update limits of bot to 4096 pids, 1Gi memory"}},
+		{"env", func(s *scene) { s.want.Workspaces[0].Env = []spec.EnvVar{{Name: "TOKEN", Value: "geheim"}} },
+			[]string{"bot: replace (cost: replace)", "env.TOKEN: (unset) -> (a value)"}},
+		{"replace while stopped by hand", func(s *scene) {
+			s.now.Containers[0].Task = plan.Task{}
+			s.want.Workspaces[0].User = "7"
+			s.want.Workspaces[0].AutoStart = false
+		}, []string{"user: (unset) -> 7", "1. delete container bot", "3. record bot"}},
+		{"replace keeps a task running that is not started by itself", func(s *scene) {
+			s.want.Workspaces[0].User, s.want.Workspaces[0].AutoStart = "7", false
+		}, []string{"4. start bot"}},
+		{"moved tag", func(s *scene) {
+			s.want.Workspaces[0].ImagePullPolicy, s.now.Containers[0].Applied.ImagePullPolicy = spec.PullAlways, spec.PullAlways
+			s.now.Images["docker.io/library/bot:v1"] = plan.Image{Name: "docker.io/library/bot:v1", Digest: "sha256:1", Source: "sha256:2"}
+		}, []string{"bot: replace", "image digest: sha256:1 -> sha256:2", "1. pull image"}},
+		{"registry that does not answer", func(s *scene) {
+			s.now.Images["docker.io/library/bot:v1"] = plan.Image{Name: "docker.io/library/bot:v1", Digest: "sha256:1", Err: "cannot be reached"}
+		}, []string{"Nothing to do", "note: bot: cannot tell whether image docker.io/library/bot:v1 has moved: cannot be reached"}},
+		{"two containers of one name", func(s *scene) {
+			second := s.now.Containers[0]
+			second.ID, second.CreatedAt = "bot-2", noon
+			s.now.Containers = append(s.now.Containers, second)
+		}, []string{"Nothing to do", "note: container bot-2 also says that it is bot; bot is used"}},
+		{"adoption by prefix", func(s *scene) {
+			s.none("R")
+			found := wanted("bot")
+			c := &s.now.Containers[0]
+			c.ID, c.Workspace, c.Applied, c.Found = "workspace-bot", "", nil, &found
+			s.options.AdoptPrefixes = []string{"workspace-"}
+		}, []string{"adopt container workspace-bot as bot"}},
+		{"described by a file that was not loaded", func(s *scene) {
+			s.want.Workspaces, s.want.Sources = nil, []string{"/specs/other.yaml"}
+		}, []string{"Nothing to do", "note: bot stays: /specs/bot.yaml describes it, and was not loaded"}},
+		{"described by a file that is gone, and a file loaded", func(s *scene) {
+			s.none("D")
+			s.want.Sources = []string{"/specs/other.yaml"}
+		}, []string{"Nothing to do", "note: bot stays: only single files were loaded"}},
+		{"described by a file that is gone, and a folder elsewhere loaded", func(s *scene) {
+			s.none("D")
+			s.want.Sources = []string{"/moved/"}
+		}, []string{"bot: delete"}},
+		{"of another host", func(s *scene) { s.want.Workspaces[0].Host = "x"; s.none("R C") }, []string{"Nothing to do", "1 on other hosts"}},
+		{"moved to another host", func(s *scene) { s.want.Workspaces[0].Host = "x" }, []string{"fault:", "workspace bot is on this host, h; its spec moves it to x"}},
+		{"of another set", func(s *scene) { s.now.Records[0].Set = "t" }, []string{"fault:", "workspace bot belongs to set t, this is set s"}},
+		{"a container of another set", func(s *scene) { s.none("R"); s.now.Containers[0].Set = "t" }, []string{"fault:", "container bot belongs to set t"}},
+		{"a kept spec that cannot be read", func(s *scene) { s.now.Containers[0].Fault = "newer" }, []string{"fault:", "container bot: newer"}},
+		{"cni", func(s *scene) { s.want.Workspaces[0].Network.Mode = spec.NetworkCNI }, []string{"fault:", "network mode cni is not supported yet"}},
+		{"devices", func(s *scene) { s.want.Workspaces[0].Devices = []string{"a/b=c"} }, []string{"fault:", "devices are not supported yet"}},
+		{"deletion that would delete data", func(s *scene) {
+			s.none("D")
+			s.now.Records[0].Applied.PreserveData = spec.PreserveOnReplace
+		}, []string{"fault:", "preserveData OnReplace would delete its data: that is not supported yet"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := inOrder()
+			test.change(s)
+			text := s.text()
+			for _, want := range test.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("no %q in:\n%s", want, text)
+				}
+			}
+			if strings.Contains(text, "geheim") {
+				t.Errorf("a secret is shown:\n%s", text)
+			}
+		})
+	}
+}
+
+func TestAnOlderSpecChangesNothing(t *testing.T) {
+	s := inOrder()
+	old, err := plan.DecodeSpec([]byte(`{"version":1,"spec":{"name":"bot","image":"docker.io/library/bot:v1","network":{"mode":"none"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.now.Containers[0].Applied, s.now.Records[0].Applied = old, old
+	if got := s.text(); !strings.HasPrefix(got, "Nothing to do") {
+		t.Errorf("a spec applied by an older carrel is changed:\n%s", got)
+	}
+}
+
+func TestMassDelete(t *testing.T) {
+	for _, test := range []struct {
+		owned, deleted int
+		want           bool
+	}{{2, 2, false}, {3, 3, true}, {4, 3, true}, {6, 3, false}, {7, 4, true}} {
+		s := inOrder()
+		s.now = plan.State{Host: "h", Time: noon}
+		s.want.Workspaces = nil
+		for i := range test.owned {
+			name := string(rune('a' + i))
+			s.now.Records = append(s.now.Records, plan.Record{Workspace: name, Set: "s", Host: "h", Source: "/specs/x.yaml"})
+			if i >= test.deleted {
+				s.want.Workspaces = append(s.want.Workspaces, wanted(name))
+			}
+		}
+		p, err := plan.New(s.want, s.now, plan.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		warned := strings.HasPrefix(p.View().Text(), "WARNING: this deletes")
+		if p.MassDelete() != test.want || warned != test.want {
+			t.Errorf("%d of %d: %v, warned %v", test.deleted, test.owned, p.MassDelete(), warned)
+		}
+	}
+}
+
+func TestIDDependsOnContentOnly(t *testing.T) {
+	id := func(change func(*scene)) string {
+		s := inOrder()
+		s.want.Workspaces[0].Env = []spec.EnvVar{{Name: "A", Value: "1"}}
+		change(s)
+		p, err := plan.New(s.want, s.now, s.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.ID()
+	}
+	first := id(func(*scene) {})
+	if !plan.IsID(first) {
+		t.Errorf("%q is not an id", first)
+	}
+	for name, same := range map[string]func(*scene){
+		"later":          func(s *scene) { s.now.Time = noon.Add(time.Hour) },
+		"record written": func(s *scene) { s.now.Records[0].Version = 9 },
+	} {
+		if got := id(same); got != first {
+			t.Errorf("%s: the id differs", name)
+		}
+	}
+	for name, other := range map[string]func(*scene){
+		"another secret": func(s *scene) { s.want.Workspaces[0].Env[0].Value = "2" },
+		"another host":   func(s *scene) { s.now.Host, s.now.Records[0].Host, s.now.Containers[0].Host = "x", "x", "x" },
+	} {
+		if got := id(other); got == first {
+			t.Errorf("%s: the id is the same", name)
+		}
+	}
+}
+
+func TestJSONFitsItsSchema(t *testing.T) {
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema.Plan))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("plan.json", document); err != nil {
+		t.Fatal(err)
+	}
+	compiled := compiler.MustCompile("plan.json")
+	for _, change := range []func(*scene){
+		func(*scene) {},
+		func(s *scene) { s.none("R C V I") },
+		func(s *scene) { s.want.Workspaces[0].User = "7" },
+		func(s *scene) { s.none("D") },
+	} {
+		s := inOrder()
+		change(s)
+		p, err := plan.New(s.want, s.now, s.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := p.View().JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := compiled.Validate(value); err != nil {
+			t.Errorf("%v\n%s", err, text)
+		}
+	}
+}
+
+func TestStatuses(t *testing.T) {
+	s := inOrder()
+	s.now.Preserved = []plan.Preserved{{Workspace: "gone", At: noon}}
+	var lines []string
+	for _, status := range plan.Statuses(s.now) {
+		lines = append(lines, status.Workspace+" "+status.State)
+	}
+	if diff := cmp.Diff([]string{"bot running", "gone deleted"}, lines); diff != "" {
+		t.Errorf("statuses (-want +got):\n%s", diff)
+	}
+	for want, change := range map[string]func(*scene){
+		"missing": func(s *scene) { s.none("C") },
+		"orphan":  func(s *scene) { s.none("R") },
+		"failed":  func(s *scene) { s.none("C"); s.now.Records[0].Container = "" },
+		"stopped": func(s *scene) { s.now.Containers[0].Task = plan.Task{} },
+		"held":    func(s *scene) { s.now.Containers[0].Task = plan.Task{}; s.now.Records[0].Held = true },
+	} {
+		s := inOrder()
+		change(s)
+		if got := plan.Statuses(s.now)[0].State; got != want {
+			t.Errorf("state %q, want %q", got, want)
+		}
+	}
+}
