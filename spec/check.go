@@ -20,6 +20,17 @@ type checker struct {
 	faults *Errors
 	broken map[string]bool // paths with a fault of their own
 	unsure bool            // what is not written may still have a value
+
+	defaults map[Pos]bool // the places of what the set's defaults have
+}
+
+// name is the path of a field as messages have it, in the document that it is
+// written in.
+func (c checker) name(path string) string {
+	if c.defaults[c.At(path)] {
+		return "spec.defaults." + path
+	}
+	return "spec." + path
 }
 
 func (c checker) check() {
@@ -62,15 +73,21 @@ func (c checker) labels() {
 	for key, value := range c.Labels {
 		at := "metadata.labels." + key
 		for _, problem := range validation.IsQualifiedName(key) {
-			c.fault(at, problem, "label %q is not a valid key", key)
+			c.fault(at, short(problem), "label %q is not a valid key", key)
 		}
 		for _, problem := range validation.IsValidLabelValue(value) {
-			c.fault(at, problem, "label %s has the value %q", key, value)
+			c.fault(at, short(problem), "label %s has the value %q", key, value)
 		}
 		if strings.HasPrefix(key, "carrel/") || strings.HasPrefix(key, "containerd.io/") || strings.HasPrefix(key, "io.containerd.") {
 			c.fault(at, "choose another key", "label %s is reserved", key)
 		}
 	}
+}
+
+// short is what Kubernetes says of a label, without its examples and patterns.
+func short(problem string) string {
+	problem, _, _ = strings.Cut(problem, " (e.g.")
+	return problem
 }
 
 func (c checker) image() {
@@ -81,7 +98,7 @@ func (c checker) image() {
 			c.fault("", "add it, here or in the defaults of the set", "spec has no image")
 		}
 	case archive == "":
-		c.fault("image", "write oci-archive:./file.tar", "spec.image names no archive")
+		c.fault("image", "write oci-archive:./file.tar", "%s names no archive", c.name("image"))
 	case isArchive:
 		if !filepath.IsAbs(archive) && c.At("image").File != stdin {
 			// The file that has the field may be that of the set.
@@ -94,7 +111,7 @@ func (c checker) image() {
 	default:
 		named, err := reference.ParseDockerRef(c.Image)
 		if err != nil {
-			c.fault("image", "write it as registry/name:tag, in lower case", "spec.image is %q: %s", c.Image, err)
+			c.fault("image", "write it as registry/name:tag, in lower case", "%s is %q: %s", c.name("image"), c.Image, err)
 			return
 		}
 		c.Image = named.String()
@@ -109,10 +126,10 @@ func (c checker) devices() {
 	for i, name := range c.Devices {
 		at := fmt.Sprintf("devices[%d]", i)
 		if !device.MatchString(name) {
-			c.fault(at, "write vendor/class=name, such as nvidia.com/gpu=0", "spec.%s is %q, which is not the full name of a CDI device", at, name)
+			c.fault(at, "write vendor/class=name, such as nvidia.com/gpu=0", "%s is %q, which is not the full name of a CDI device", c.name(at), name)
 		}
 		if seen[name] && name != "" {
-			c.fault(at, "keep one of them", "spec.%s is %s, which is in the list already", at, name)
+			c.fault(at, "keep one of them", "%s is %s, which is in the list already", c.name(at), name)
 		}
 		seen[name] = true
 	}
@@ -135,7 +152,7 @@ func (c checker) paths() {
 		m.Target = c.clean(target, m.Target)
 		c.notSystem(target, m.Target)
 		if other, twice := seen[m.Target]; twice {
-			c.fault(target, "choose another path", "spec.%s is %s, which is spec.%s already", target, m.Target, other)
+			c.fault(target, "choose another path", "%s is %s, which is %s already", c.name(target), m.Target, c.name(other))
 		}
 		seen[m.Target] = target
 	}
@@ -145,11 +162,11 @@ func (c checker) paths() {
 // what it means is easily misread.
 func (c checker) clean(at, value string) string {
 	if strings.ContainsRune(value, 0) {
-		c.fault(at, "take it out", "spec.%s has a NUL byte", at)
+		c.fault(at, "take it out", "%s has a NUL byte", c.name(at))
 	}
 	for part := range strings.SplitSeq(value, "/") {
 		if part == ".." {
-			c.fault(at, "write the path it leads to", "spec.%s is %q, which climbs with ..", at, value)
+			c.fault(at, "write the path it leads to", "%s is %q, which climbs with ..", c.name(at), value)
 		}
 	}
 	return path.Clean(value)
@@ -158,7 +175,7 @@ func (c checker) clean(at, value string) string {
 func (c checker) notSystem(at, value string) {
 	for _, system := range []string{"/proc", "/sys", "/dev"} {
 		if value == "/" || value == system || strings.HasPrefix(value, system+"/") {
-			c.fault(at, "choose a path such as /data", "spec.%s is %s, which belongs to the system", at, value)
+			c.fault(at, "choose a path such as /data", "%s is %s, which belongs to the system", c.name(at), value)
 			return
 		}
 	}
@@ -169,7 +186,7 @@ var user = regexp.MustCompile(`^[^:\s\pC-]([^:\s\pC]*)(:[^:\s\pC-][^:\s\pC]*)?$`
 
 func (c checker) user() {
 	if c.User != "" && !user.MatchString(c.User) {
-		c.fault("user", "write user or user:group, by names or numbers", "spec.user is %q", c.User)
+		c.fault("user", "write user or user:group, by names or numbers", "%s is %q", c.name("user"), c.User)
 	}
 }
 
@@ -194,7 +211,7 @@ func (c checker) signal() {
 	}
 	name := signalName(c.Stop.Signal)
 	if name == "" {
-		c.fault("stop.signal", "write a name such as SIGTERM or SIGINT", "spec.stop.signal is %q, which is no signal", c.Stop.Signal)
+		c.fault("stop.signal", "write a name such as SIGTERM or SIGINT", "%s is %q, which is no signal", c.name("stop.signal"), c.Stop.Signal)
 		return
 	}
 	c.Stop.Signal = name
@@ -229,7 +246,7 @@ func (c checker) network() {
 			c.hostIP(at+".hostIP", p)
 		}
 		if c.Network.Mode != NetworkCNI && c.certain("network.mode") {
-			c.fault(at, "take it out, or set spec.network.mode to cni", "spec.%s is for network mode cni only, and this is %s", at, c.Network.Mode)
+			c.fault(at, "take it out, or set spec.network.mode to cni", "%s is for network mode cni only, and this is %s", c.name(at), c.Network.Mode)
 		}
 	}
 }
@@ -240,7 +257,7 @@ func (c checker) hostIP(at string, p *Port) {
 	ip, err := netip.ParseAddr(p.HostIP)
 	switch {
 	case err != nil:
-		c.fault(at, "write an address such as 127.0.0.1", "spec.%s is %q", at, p.HostIP)
+		c.fault(at, "write an address such as 127.0.0.1", "%s is %q", c.name(at), p.HostIP)
 	case ip.Unmap().IsUnspecified():
 		p.HostIP = ""
 	default:

@@ -238,7 +238,7 @@ func (f *finder) fault(name string, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		hint = "check the path"
 	}
-	f.faults.Add(Pos{File: name}, hint, "%s", err)
+	f.faults.Add(Pos{File: name}, hint, "%s", strings.TrimPrefix(err.Error(), "EvalSymlinks: "))
 }
 
 func isSpec(name string) bool {

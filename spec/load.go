@@ -37,7 +37,8 @@ type loader struct {
 
 	setAt      Pos
 	defaults   *tree
-	unsure     bool // the defaults may be others than those that are known
+	inDefaults map[Pos]bool // the places of what they have
+	unsure     bool         // the defaults may be others than those that are known
 	workspaces []described
 }
 
@@ -85,6 +86,7 @@ func (l *loader) nameSet(document *tree) {
 func (l *loader) finish() {
 	if l.defaults != nil {
 		var w Workspace
+		l.inDefaults = l.defaults.all(map[Pos]bool{})
 		l.read(&w, l.defaults, true)
 	}
 	first := map[string]Pos{}
@@ -130,7 +132,7 @@ func (l *loader) workspace(d described) (Workspace, bool) {
 // left to the workspaces.
 func (l *loader) read(w *Workspace, body *tree, partial bool) checker {
 	positions, source := map[string]Pos{}, w.Source
-	c := checker{w, l.faults, map[string]bool{}, partial || l.unsure}
+	c := checker{w, l.faults, map[string]bool{}, partial || l.unsure, l.inDefaults}
 	body.places("", positions, c.broken)
 	if err := body.decode(w); err != nil {
 		l.faults.Add(body.at, "", "%s", err)

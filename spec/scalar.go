@@ -5,7 +5,7 @@ import (
 	"math"
 	"regexp"
 	"strconv"
-	"strings"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 )
@@ -58,7 +58,9 @@ func (r *reader) scalar(n *yaml.Node, at Pos) *tree {
 }
 
 var (
-	yamlLine   = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?:found )?`)
+	yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?:found )?`)
+	// The decoder counts lines from 0 in what its parser says, and from 1 elsewhere.
+	yamlParser = regexp.MustCompile(`did not find expected (node content|key|',' or|'-' indicator|<)`)
 	yamlAnchor = regexp.MustCompile(`^yaml: unknown anchor '(.*)' referenced`)
 )
 
@@ -74,18 +76,19 @@ func (r *reader) syntax(err error, content []byte, after int) {
 	if match := yamlLine.FindStringSubmatch(said); match != nil {
 		line, _ = strconv.Atoi(match[1]) // no number is line 0: the file as a whole
 	}
+	if line > 0 && yamlParser.MatchString(said) {
+		line++
+	}
 	r.faults.Add(Pos{r.file, line, min(line, 1)}, "", "not valid YAML: %s", yamlLine.ReplaceAllString(said, ""))
 }
 
 // alias is the place of the first alias with a name, as far as it can be told
 // without the decoder, which does not say it.
 func (r *reader) alias(name string, content []byte, after int) Pos {
+	alias := regexp.MustCompile(`(?:^|[\s,\[{])(\*` + regexp.QuoteMeta(name) + `)(?:$|[\s,\]}])`)
 	for i, line := range bytes.Split(content, []byte("\n")) {
-		before, rest, found := strings.Cut(string(line), "*"+name)
-		ends := rest == "" || strings.ContainsAny(rest[:1], " \t\r,]}")
-		begins := before == "" || strings.ContainsAny(before[len(before)-1:], " \t,[{")
-		if i+1 > after && found && begins && ends {
-			return Pos{r.file, i + 1, len([]rune(before)) + 1}
+		if at := alias.FindSubmatchIndex(line); at != nil && i+1 > after {
+			return Pos{r.file, i + 1, utf8.RuneCount(line[:at[2]]) + 1}
 		}
 	}
 	return Pos{File: r.file}

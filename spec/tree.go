@@ -258,6 +258,18 @@ func (t *tree) places(path string, into map[string]Pos, broken map[string]bool) 
 	}
 }
 
+// all adds the places of the tree and of everything below it.
+func (t *tree) all(into map[Pos]bool) map[Pos]bool {
+	into[t.at] = true
+	for _, field := range t.fields {
+		field.all(into)
+	}
+	for _, item := range t.items {
+		item.all(into)
+	}
+	return into
+}
+
 // forget takes out what is written without a value, where the schema knows the
 // key: it counts as not written. Unknown keys stay, to be reported.
 func (t *tree) forget(known schemaNode) {

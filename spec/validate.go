@@ -146,10 +146,10 @@ func explain(f fault, broken jsonschema.ErrorKind, faults *Errors) {
 	f.value.broken = true
 	switch k := broken.(type) {
 	case *kind.Type:
-		faults.Add(at, typeHint(f, k), "%s is %s, and must be %s", name, article(k.Got), article(strings.Join(k.Want, " or ")))
+		faults.Add(at, typeHint(f, k), "%s is %s, and must be %s", name, got(k.Got), article(strings.Join(k.Want, " or ")))
 	case *kind.Enum:
 		allowed := texts(k.Want)
-		faults.Add(at, suggest(f.value.raw, allowed), "%s is %s, and must be one of %s", name, written(k.Got), strings.Join(allowed, ", "))
+		faults.Add(at, nearest(f.value.raw, allowed), "%s is %s, and must be one of %s", name, written(k.Got), strings.Join(allowed, ", "))
 	case *kind.Const:
 		faults.Add(at, fmt.Sprintf("write %v", k.Want), "%s is %s, and must be %q", name, written(k.Got), fmt.Sprint(k.Want))
 	case *kind.Pattern:
@@ -201,8 +201,10 @@ func typeHint(f fault, k *kind.Type) string {
 		return "write a list: [a, b]"
 	case wants("integer") && f.value.quoted && decimal.MatchString(f.value.raw):
 		return "take the quotes away"
-	case wants("integer"):
+	case wants("integer") && !wants("string"):
 		return "write a whole number"
+	case wants("array"):
+		return "begin each item with a dash"
 	case wants("object") && len(f.location) > 0:
 		return "write fields below it"
 	}
@@ -222,6 +224,13 @@ func patternHint(f fault) string {
 		return "a variable's name has letters, digits and _, and does not begin with a digit"
 	}
 	return "a name has lower-case letters, digits and dashes, and begins and ends with a letter or digit"
+}
+
+func got(kind string) string {
+	if kind == "boolean" {
+		return "a boolean"
+	}
+	return article(kind)
 }
 
 func article(kinds string) string {
@@ -289,8 +298,9 @@ func allowedKeys(f fault) []string {
 // another.
 const maxDistance = 3
 
-// suggest names the allowed word that is nearest, or a few allowed words.
-func suggest(word string, allowed []string) string {
+// nearest asks whether the allowed word that is nearest was meant; it is empty
+// when none is near.
+func nearest(word string, allowed []string) string {
 	best, distance := "", maxDistance+1
 	for _, candidate := range allowed {
 		d := levenshtein.Distance(strings.ToLower(word), strings.ToLower(candidate), nil)
@@ -298,11 +308,16 @@ func suggest(word string, allowed []string) string {
 			best, distance = candidate, d
 		}
 	}
-	if best != "" {
-		return fmt.Sprintf("did you mean %q?", best)
+	if best == "" {
+		return ""
 	}
-	if len(allowed) == 0 {
-		return "take it out"
+	return fmt.Sprintf("did you mean %q?", best)
+}
+
+// suggest names the allowed key that is nearest, or all of them.
+func suggest(key string, allowed []string) string {
+	if meant := nearest(key, allowed); meant != "" {
+		return meant
 	}
 	return "it can have " + strings.Join(allowed, ", ")
 }
