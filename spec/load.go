@@ -72,13 +72,16 @@ func (l *loader) file(f *file) {
 }
 
 func (l *loader) nameSet(document *tree) {
+	at := document.at
 	name := document.get("metadata", "name")
+	if name != nil {
+		at = name.at
+	}
 	if l.setAt != (Pos{}) {
-		l.faults.Add(name.at, "keep one of them, or load them one by one",
-			"set %s is the second of this tree, set %s is at %s", name.text(), l.set.Name, l.setAt)
+		l.faults.Add(at, "keep one of them, or load them one by one", "this is the second WorkspaceSet, the first is at %s", l.setAt)
 		return
 	}
-	l.set.Name, l.setAt = name.text(), name.at
+	l.set.Name, l.setAt = name.text(), at
 	l.defaults = document.get("spec", "defaults")
 }
 
