@@ -47,8 +47,8 @@ func (d *Driver) StartTask(ctx context.Context, s plan.StartTask) error {
 	return d.startAnew(ctx, s, container)
 }
 
-// startTimeout bounds one attempt to start a task: containerd has been seen to
-// wait for ever for a shim that a killed run had left behind.
+// startTimeout bounds one attempt to start a task: containerd waits for ever for
+// a shim that hangs.
 const startTimeout = 20 * time.Second
 
 // startAnew starts a task, again if need be. What a run that was killed left
@@ -62,6 +62,11 @@ func (d *Driver) startAnew(ctx context.Context, s plan.StartTask, container clie
 		var refused *runtimeError
 		if err == nil || attempt > 1 && errors.As(err, &refused) && !refused.leftover() {
 			return err
+		}
+		if errdefs.IsDeadlineExceeded(err) && ctx.Err() == nil {
+			if err := d.killShims(s.Container); err != nil {
+				return err
+			}
 		}
 		select {
 		case <-time.After(leftoverRetry):

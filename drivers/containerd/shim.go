@@ -1,0 +1,54 @@
+package containerd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// killShims ends the shims of a container that has no task. A shim whose client
+// was killed while it made a task may hang (seen with containerd 2.4), and every
+// further attempt is then led to that same shim, by the name of its socket.
+func (d *Driver) killShims(container string) error {
+	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return err
+	}
+	for _, command := range commands {
+		text, err := os.ReadFile(command)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // ended meanwhile
+		}
+		if err != nil {
+			return fmt.Errorf("look for the shim of %s: %w", container, err)
+		}
+		if !d.isShim(strings.Split(string(text), "\x00"), container) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(command)))
+		if err != nil {
+			return err
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("end the shim of %s, process %d: %w", container, pid, err)
+		}
+	}
+	return nil
+}
+
+// isShim reports whether a command is the shim of a container of this very
+// namespace and containerd.
+func (d *Driver) isShim(args []string, container string) bool {
+	has := func(flag, value string) bool {
+		i := slices.Index(args, flag)
+		return i >= 0 && i+1 < len(args) && args[i+1] == value
+	}
+	return filepath.Base(args[0]) == "containerd-shim-runc-v2" &&
+		has("-namespace", d.Namespace) && has("-id", container) && has("-address", d.Address)
+}
