@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -57,20 +58,18 @@ func OpenReadOnly(ctx context.Context, c Config) (*Host, error) {
 
 func open(ctx context.Context, c Config, store func(context.Context, string) (*records.Store, error)) (*Host, error) {
 	h := &Host{Name: c.Host, Volumes: volumes.New(c.StateDir)}
-	var group errgroup.Group
-	group.Go(func() (err error) {
-		h.Records, err = store(ctx, c.StoreURL())
-		return err
-	})
-	group.Go(func() (err error) {
-		h.Runtime, err = containerd.Open(ctx, containerd.Config{
+	var group sync.WaitGroup
+	var noRecords, noRuntime error
+	group.Go(func() { h.Records, noRecords = store(ctx, c.StoreURL()) })
+	group.Go(func() {
+		h.Runtime, noRuntime = containerd.Open(ctx, containerd.Config{
 			Address: c.Address, Namespace: c.Namespace, Snapshotter: c.Snapshotter, HostsDir: c.HostsDir,
 			VolumesDir: h.Volumes.Dir(), LogsDir: filepath.Join(c.StateDir, "logs"),
 		})
-		return err
 	})
-	if err := group.Wait(); err != nil {
-		return nil, errors.Join(err, h.Close())
+	group.Wait()
+	if noRecords != nil || noRuntime != nil {
+		return nil, errors.Join(noRecords, noRuntime, h.Close())
 	}
 	return h, nil
 }

@@ -32,9 +32,11 @@ const progressEvery = 200 * time.Millisecond
 // thrown away when the registry cannot.
 func (d *Driver) PullImage(ctx context.Context, s plan.PullImage, progress func(layer string, done, total int64)) error {
 	return d.leased(ctx, func(ctx context.Context) error {
-		image, err := d.pull(ctx, s.Image, progress)
-		if err != nil && ctx.Err() == nil && d.dropPartial(ctx) {
-			image, err = d.pull(ctx, s.Image, progress)
+		began := time.Now()
+		blobs := &blobs{size: map[string]int64{}}
+		image, err := d.pull(ctx, s.Image, blobs, progress)
+		if err != nil && ctx.Err() == nil && d.dropPartial(ctx, blobs, began) {
+			image, err = d.pull(ctx, s.Image, blobs, progress)
 		}
 		if err != nil {
 			return d.explain(registryError(s.Image, err))
@@ -44,43 +46,47 @@ func (d *Driver) PullImage(ctx context.Context, s plan.PullImage, progress func(
 	})
 }
 
-func (d *Driver) pull(ctx context.Context, ref string, progress func(layer string, done, total int64)) (client.Image, error) {
-	layers := &layers{size: map[string]int64{}}
+func (d *Driver) pull(ctx context.Context, ref string, blobs *blobs, progress func(layer string, done, total int64)) (client.Image, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer cancel()
 	if progress != nil {
-		watching.Go(func() { d.watch(ctx, layers, progress) })
+		watching.Go(func() { d.watch(ctx, blobs, progress) })
 	}
 	return d.client.Pull(ctx, ref,
 		client.WithResolver(d.resolver(ctx)),
 		client.WithPullUnpack,
 		client.WithPullSnapshotter(d.Snapshotter),
-		client.WithImageHandlerWrapper(layers.wrap),
+		client.WithImageHandlerWrapper(blobs.wrap),
 	)
 }
 
-// layers are the layers of an image that is being pulled, as they are found.
-type layers struct {
+// blobs are the parts of an image that is being pulled, as they are found.
+type blobs struct {
 	mu   sync.Mutex
-	size map[string]int64 // by digest
+	size map[string]int64 // by the name of their downloads in the content store
 }
 
-func (l *layers) wrap(next images.Handler) images.Handler {
+func (b *blobs) wrap(next images.Handler) images.Handler {
 	return images.HandlerFunc(func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-		if images.IsLayerType(desc.MediaType) {
-			l.mu.Lock()
-			l.size[desc.Digest.String()] = desc.Size
-			l.mu.Unlock()
-		}
+		b.mu.Lock()
+		b.size[remotes.MakeRefKey(ctx, desc)] = desc.Size
+		b.mu.Unlock()
 		return next.Handle(ctx, desc)
 	})
 }
 
+func (b *blobs) find(download string) (size int64, found bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	size, found = b.size[download]
+	return size, found
+}
+
 // watch reports the bytes of the layers until ctx ends. It asks the content
 // store, which every containerd has, and not the transfer service.
-func (d *Driver) watch(ctx context.Context, l *layers, progress func(layer string, done, total int64)) {
+func (d *Driver) watch(ctx context.Context, b *blobs, progress func(layer string, done, total int64)) {
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
 	for {
@@ -94,20 +100,18 @@ func (d *Driver) watch(ctx context.Context, l *layers, progress func(layer strin
 			return // progress is a courtesy: the pull itself says what is wrong
 		}
 		for _, ingest := range active {
-			layer := strings.TrimPrefix(ingest.Ref, "layer-")
-			l.mu.Lock()
-			size, ours := l.size[layer]
-			l.mu.Unlock()
-			if ours {
+			layer, isLayer := strings.CutPrefix(ingest.Ref, "layer-")
+			if size, ours := b.find(ingest.Ref); ours && isLayer {
 				progress(layer, ingest.Offset, size)
 			}
 		}
 	}
 }
 
-// dropPartial throws away downloads that are half-done and reports whether
-// there were any.
-func (d *Driver) dropPartial(ctx context.Context) bool {
+// dropPartial throws away the half-done downloads of an image that nobody has
+// written to since a pull began, and reports whether there were any. One that
+// grows belongs to another pull, of an image with the same layers.
+func (d *Driver) dropPartial(ctx context.Context, b *blobs, began time.Time) bool {
 	store := d.client.ContentStore()
 	active, err := store.ListStatuses(ctx)
 	if err != nil {
@@ -115,7 +119,7 @@ func (d *Driver) dropPartial(ctx context.Context) bool {
 	}
 	dropped := false
 	for _, ingest := range active {
-		if strings.HasPrefix(ingest.Ref, "layer-") || strings.HasPrefix(ingest.Ref, "config-") || strings.HasPrefix(ingest.Ref, "manifest-") {
+		if _, ours := b.find(ingest.Ref); ours && ingest.StartedAt.Before(began) && ingest.UpdatedAt.Before(began) {
 			dropped = store.Abort(ctx, ingest.Ref) == nil || dropped
 		}
 	}

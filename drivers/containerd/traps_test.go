@@ -234,6 +234,46 @@ func TestPullErrorsSayWhatToDo(t *testing.T) {
 	b.must(pull(b, ref))
 }
 
+func TestPullAsksTheCredentialHelper(t *testing.T) {
+	b := shared(t)
+	registry := drivertest.NewRegistry(t)
+	ref := registry.Push(t, "bot:v1", image(t, v1.Config{}))
+	registry.RequireLogin("ann", "from the helper")
+	b.must(os.WriteFile(filepath.Join(b.dir, "docker-credential-test"), []byte(`#!/bin/sh
+read host
+echo '{"ServerURL": "'"$host"'", "Username": "ann", "Secret": "from the helper"}'
+`), 0o755))
+	b.must(os.WriteFile(filepath.Join(b.dir, "config.json"), []byte(`{"credHelpers": {"`+registry.Host+`": "test"}}`), 0o600))
+	t.Setenv("DOCKER_CONFIG", b.dir)
+	t.Setenv("PATH", b.dir+":"+os.Getenv("PATH"))
+	b.must(pull(b, ref))
+}
+
+func TestPullThatFailsDisturbsNoOther(t *testing.T) {
+	b := shared(t)
+	registry := drivertest.NewRegistry(t)
+	ref := registry.Push(t, "bot:v1", image(t, v1.Config{}, drivertest.File("unique", 0o644, 0, b.dir)))
+	begun, failed := make(chan struct{}, 16), make(chan struct{})
+	registry.Before(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
+			begun <- struct{}{}
+			<-failed
+		}
+		return false
+	})
+	pulled := make(chan error, 1)
+	go func() { pulled <- pull(b, ref) }()
+	<-begun
+	if err := pull(b, registry.Host+"/none:v1"); err == nil {
+		t.Error("an image that does not exist was pulled")
+	}
+	close(failed)
+	b.must(<-pulled)
+	if n := registry.Count("GET /v2/bot/manifests/"); n != 1 {
+		t.Errorf("the manifest was fetched %d times", n)
+	}
+}
+
 func TestPullFromAMirror(t *testing.T) {
 	b := shared(t)
 	mirror := drivertest.NewRegistry(t)
