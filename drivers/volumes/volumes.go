@@ -145,15 +145,47 @@ func empty(path string, owner plan.Owner) error {
 	return os.Chown(path, int(owner.UID), int(owner.GID))
 }
 
-// sync brings a whole filesystem to the disk, which for many small files is
-// faster than one call for each.
-func sync(path string) error {
+// few is up to how many files are brought to the disk one by one. For more, one
+// call for the whole filesystem is faster, though it waits for what others
+// wrote to it too.
+const few = 64
+
+// sync brings a tree to the disk.
+func sync(root string) error {
+	var paths []string
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() || e.Type().IsRegular() {
+			paths = append(paths, path)
+		}
+		if len(paths) > few {
+			return fs.SkipAll
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(paths) > few {
+		return syncWith(root, unix.Syncfs)
+	}
+	for _, path := range paths {
+		if err := syncWith(path, unix.Fsync); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func syncWith(path string, call func(fd int) error) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := unix.Syncfs(int(f.Fd())); err != nil {
+	if err := call(int(f.Fd())); err != nil {
 		return &fs.PathError{Op: "sync", Path: path, Err: err}
 	}
 	return nil
@@ -227,16 +259,7 @@ func move(from, to string) error {
 	if err != nil {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 	}
-	return errors.Join(syncDir(filepath.Dir(to)), syncDir(filepath.Dir(from)))
-}
-
-func syncDir(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
+	return errors.Join(syncWith(filepath.Dir(to), unix.Fsync), syncWith(filepath.Dir(from), unix.Fsync))
 }
 
 // folders are the names of the folders in a folder. One that does not exist
