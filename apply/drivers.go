@@ -22,6 +22,9 @@ type Runtime interface {
 	// runs. The owner is the user that the workspace's process will have.
 	ViewImage(ctx context.Context, s plan.CreateVolume, fn func(root string, owner plan.Owner) error) error
 
+	// ViewSnapshot mounts a root filesystem for reading while fn runs.
+	ViewSnapshot(ctx context.Context, s plan.MigrateData, fn func(root string) error) error
+
 	CreateContainer(ctx context.Context, s plan.CreateContainer) error
 	AdoptContainer(ctx context.Context, s plan.AdoptContainer) error
 	UpdateLabels(ctx context.Context, s plan.UpdateLabels) error
@@ -48,6 +51,31 @@ type Volumes interface {
 	CreateVolume(ctx context.Context, s plan.CreateVolume, root string, owner plan.Owner) error
 	RestoreData(ctx context.Context, s plan.RestoreData) error
 	PreserveData(ctx context.Context, s plan.PreserveData) error
+
+	// MigrateData makes the volume with what root has at the data path; root
+	// is a root filesystem that a container wrote to. A volume that exists is
+	// an error: what it holds may be older.
+	MigrateData(ctx context.Context, s plan.MigrateData, root string) error
+
+	DiscardData(ctx context.Context, s plan.DiscardData) error
+	DiscardPreserved(ctx context.Context, s plan.DiscardPreserved) error
+	RecoverData(ctx context.Context, s plan.RecoverData) error
+	EmptyTrash(ctx context.Context, s plan.EmptyTrash) error
+
+	// ExtractData refuses an archive that would write elsewhere, is cut short,
+	// or needs more room than there is; then nothing is left of it.
+	ExtractData(ctx context.Context, s plan.ExtractData) error
+	PlaceData(ctx context.Context, s plan.PlaceData) error
+}
+
+// Network gives workspaces network namespaces with addresses.
+type Network interface {
+	// AttachNetwork returns when the namespace is pinned and has an address.
+	// Leftovers of an earlier attachment are taken away first.
+	AttachNetwork(ctx context.Context, s plan.AttachNetwork) error
+
+	// DetachNetwork needs neither a live task nor a live namespace.
+	DetachNetwork(ctx context.Context, s plan.DetachNetwork) error
 }
 
 // Records is the store. Each write carries the history of the steps that led

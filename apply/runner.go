@@ -19,6 +19,7 @@ import (
 // Runner carries out plans on one host.
 type Runner struct {
 	Runtime Runtime
+	Network Network
 	Volumes Volumes
 	Records Records
 
@@ -139,6 +140,24 @@ func (r *run) do(workspace string, s plan.Step, history []plan.Entry, free func(
 		return r.Volumes.RestoreData(ctx, s)
 	case plan.PreserveData:
 		return r.Volumes.PreserveData(ctx, s)
+	case plan.MigrateData:
+		return r.Runtime.ViewSnapshot(ctx, s, func(root string) error { return r.Volumes.MigrateData(ctx, s, root) })
+	case plan.DiscardData:
+		return r.Volumes.DiscardData(ctx, s)
+	case plan.DiscardPreserved:
+		return r.Volumes.DiscardPreserved(ctx, s)
+	case plan.RecoverData:
+		return r.Volumes.RecoverData(ctx, s)
+	case plan.EmptyTrash:
+		return r.Volumes.EmptyTrash(ctx, s)
+	case plan.ExtractData:
+		return r.Volumes.ExtractData(ctx, s)
+	case plan.PlaceData:
+		return r.Volumes.PlaceData(ctx, s)
+	case plan.AttachNetwork:
+		return r.Network.AttachNetwork(ctx, s)
+	case plan.DetachNetwork:
+		return r.Network.DetachNetwork(ctx, s)
 	case plan.CreateContainer:
 		return r.Runtime.CreateContainer(ctx, s)
 	case plan.AdoptContainer:

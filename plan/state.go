@@ -18,6 +18,10 @@ type State struct {
 	Images     map[string]Image // by the image as the spec writes it; only those that were asked for
 	Volumes    []Volume         // live ones
 	Preserved  []Preserved      // oldest first
+	Trash      []Trashed        // discarded and not removed yet, oldest first
+	Snapshots  []string         // keys of root filesystems whose container is gone
+	Networks   []Attachment
+	Devices    Devices
 }
 
 // Record is what the store remembers of a workspace.
@@ -44,10 +48,12 @@ type Container struct {
 	Host      string          // by its label
 	Applied   *spec.Workspace // kept in the container; nil when carrel did not make or adopt it
 	Found     *spec.Workspace // of a container without Applied: what its OCI spec amounts to
+	Snapshot  string          // the key of its root filesystem
 	Image     string          // the name in containerd's image store, by digest when carrel made it
 	Digest    string          // of the image's manifest or index; "" when unknown
 	Volume    string          // the host folder mounted at the data path; "" when the data is in the root filesystem
 	Labels    map[string]string
+	Devices   map[string]string // what was injected, by CDI name: the digest of what each resolved to
 	CreatedAt time.Time
 	Fault     string // why the applied spec that is kept in it cannot be read; "" when it can
 	Task      Task
@@ -70,8 +76,10 @@ const (
 type Task struct {
 	Status   TaskStatus
 	PID      uint32
+	Netns    uint64    // the inode of the network namespace of one that runs; 0 when unknown
 	ExitCode uint32    // of a stopped task
 	ExitedAt time.Time // of a stopped task
+	OOMKills uint64    // how often the kernel killed a process of it for want of memory
 }
 
 // Alive reports whether processes of the task may exist.
@@ -98,6 +106,31 @@ type Preserved struct {
 	Workspace string
 	At        time.Time
 	Path      string
+}
+
+// Trashed is data that was discarded and is still on the disk.
+type Trashed struct {
+	Workspace string
+	At        time.Time
+}
+
+// Attachment is the network that a workspace was given. It outlives the task,
+// the namespace and the boot of the host, until it is detached.
+type Attachment struct {
+	Workspace string
+	Set       string
+	Network   string // the name in the CNI configuration
+	Addresses []string
+	Ports     []spec.Port
+	Netns     uint64 // the inode of its namespace; 0 when that is gone
+	Fault     string // why it does not work; "" when it does
+}
+
+// Devices are the CDI devices of the host.
+type Devices struct {
+	Found    map[string]string // by fully qualified name: the digest of what it resolves to
+	Folders  []string          // that were searched, in order
+	Warnings []string          // about CDI files that cannot be used
 }
 
 // AppliedVersion is the version of the form in which an applied spec is kept.

@@ -53,6 +53,63 @@ type PreserveData struct {
 	At        time.Time // under which it is kept
 }
 
+// MigrateData makes the volume of a workspace from what a root filesystem has
+// at the data path: the one of a container that keeps its data there, or one
+// whose container is gone. No process may be writing to it.
+type MigrateData struct {
+	Workspace string
+	Snapshot  string // the root filesystem's key
+	DataPath  string
+}
+
+// DiscardData puts the volume of a workspace into the trash.
+type DiscardData struct {
+	Workspace string
+	At        time.Time // under which it is in the trash
+}
+
+// DiscardPreserved puts preserved data into the trash.
+type DiscardPreserved struct {
+	Workspace string
+	At        time.Time // under which it was preserved
+}
+
+// RecoverData takes the volume of a workspace back out of the trash, and
+// puts the one that took its place there.
+type RecoverData struct {
+	Workspace string
+	At        time.Time // under which it is in the trash
+}
+
+// EmptyTrash removes what the trash has of a workspace, for good.
+type EmptyTrash struct {
+	Workspace string
+}
+
+// ExtractData unpacks an archive of data beside the volumes.
+type ExtractData struct {
+	Workspace string
+	File      string // absolute
+}
+
+// PlaceData makes the unpacked archive the volume of its workspace.
+type PlaceData struct {
+	Workspace string
+}
+
+// AttachNetwork gives a workspace a network namespace with an address. One that
+// is attached already stays as it is.
+type AttachNetwork struct {
+	Workspace string
+	Set       string
+	Ports     []spec.Port
+}
+
+// DetachNetwork takes the address and the namespace of a workspace back.
+type DetachNetwork struct {
+	Workspace string
+}
+
 // CreateContainer makes the container of a workspace, without a task.
 type CreateContainer struct {
 	Container string
@@ -130,6 +187,26 @@ func (s RestoreData) String() string {
 	return fmt.Sprintf("restore data of %s from %s", s.Workspace, s.At.UTC().Format(time.RFC3339))
 }
 func (s PreserveData) String() string { return "preserve data of " + s.Workspace }
+func (s MigrateData) String() string {
+	return fmt.Sprintf("move data of %s out of root filesystem %s, from %s", s.Workspace, s.Snapshot, s.DataPath)
+}
+func (s DiscardData) String() string { return "discard data of " + s.Workspace }
+func (s DiscardPreserved) String() string {
+	return fmt.Sprintf("discard data of %s preserved at %s", s.Workspace, s.At.UTC().Format(time.RFC3339))
+}
+func (s RecoverData) String() string { return "take back discarded data of " + s.Workspace }
+func (s EmptyTrash) String() string  { return "remove discarded data of " + s.Workspace }
+func (s ExtractData) String() string {
+	return fmt.Sprintf("extract data of %s from %s", s.Workspace, s.File)
+}
+func (s PlaceData) String() string { return "use extracted data as volume of " + s.Workspace }
+func (s AttachNetwork) String() string {
+	if len(s.Ports) == 0 {
+		return "attach network of " + s.Workspace
+	}
+	return fmt.Sprintf("attach network of %s with ports %s", s.Workspace, ports(s.Ports))
+}
+func (s DetachNetwork) String() string { return "detach network of " + s.Workspace }
 func (s CreateContainer) String() string {
 	return fmt.Sprintf("create container %s from %s", s.Container, short(s.Image))
 }
@@ -153,23 +230,34 @@ func (s SaveRecord) String() string {
 }
 func (s DeleteRecord) String() string { return "forget " + s.Workspace }
 
-func (PullImage) step()       {}
-func (ImportImage) step()     {}
-func (CreateVolume) step()    {}
-func (RestoreData) step()     {}
-func (PreserveData) step()    {}
-func (CreateContainer) step() {}
-func (AdoptContainer) step()  {}
-func (UpdateLabels) step()    {}
-func (UpdateResources) step() {}
-func (StartTask) step()       {}
-func (StopTask) step()        {}
-func (DeleteContainer) step() {}
-func (SaveRecord) step()      {}
-func (DeleteRecord) step()    {}
+func (PullImage) step()        {}
+func (ImportImage) step()      {}
+func (CreateVolume) step()     {}
+func (RestoreData) step()      {}
+func (PreserveData) step()     {}
+func (MigrateData) step()      {}
+func (DiscardData) step()      {}
+func (DiscardPreserved) step() {}
+func (RecoverData) step()      {}
+func (EmptyTrash) step()       {}
+func (ExtractData) step()      {}
+func (PlaceData) step()        {}
+func (AttachNetwork) step()    {}
+func (DetachNetwork) step()    {}
+func (CreateContainer) step()  {}
+func (AdoptContainer) step()   {}
+func (UpdateLabels) step()     {}
+func (UpdateResources) step()  {}
+func (StartTask) step()        {}
+func (StopTask) step()         {}
+func (DeleteContainer) step()  {}
+func (SaveRecord) step()       {}
+func (DeleteRecord) step()     {}
 
 func (StopTask) disturbs()        {}
 func (PreserveData) disturbs()    {}
+func (DiscardData) disturbs()     {}
+func (DetachNetwork) disturbs()   {}
 func (DeleteContainer) disturbs() {}
 
 // Disturbs reports whether a step takes something away from what runs: when a
