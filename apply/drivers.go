@@ -83,6 +83,7 @@ type Network interface {
 type Records interface {
 	SaveRecord(ctx context.Context, s plan.SaveRecord, history []plan.Entry) error
 	DeleteRecord(ctx context.Context, s plan.DeleteRecord, history []plan.Entry) error
+	NoteHistory(ctx context.Context, s plan.NoteHistory, history []plan.Entry) error
 
 	// SaveFailure notes on the record, made when there is none, why the last
 	// change did not reach its end. It changes nothing else of the record.

@@ -17,7 +17,7 @@ const noteTimeout = 10 * time.Second
 // before, or may have. A record that could not be written is no reason to take
 // down what runs now: the next plan makes up for it.
 func disturbed(c plan.Change, failed int) bool {
-	return c.Previous != nil && !plan.Writes(c.Steps[failed]) && slices.ContainsFunc(c.Steps[:failed+1], plan.Disturbs)
+	return c.Previous != nil && !plan.Settles(c.Steps[failed]) && slices.ContainsFunc(c.Steps[:failed+1], plan.Disturbs)
 }
 
 // rollBack looks again and brings the workspace to what it was before the
@@ -50,10 +50,15 @@ func rolledBack(reason, err error) error {
 func (r *run) note(c plan.Change, failed *StepError, history []plan.Entry) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), noteTimeout)
 	defer cancel()
-	err := r.Records.SaveFailure(ctx, plan.Failure{
-		Workspace: c.Workspace, Set: c.Set, Host: c.Host, Source: c.Source(),
-		Error: fmt.Sprintf("%s: %s", failed.Step, failed.Err),
-	}, history)
+	var err error
+	if c.Recorded {
+		err = r.Records.SaveFailure(ctx, plan.Failure{
+			Workspace: c.Workspace, Set: c.Set, Host: c.Host, Source: c.Source(),
+			Error: fmt.Sprintf("%s: %s", failed.Step, failed.Err),
+		}, history)
+	} else {
+		err = r.Records.NoteHistory(ctx, plan.NoteHistory{Workspace: c.Workspace}, history)
+	}
 	if err != nil {
 		r.fail(fmt.Errorf("%s: noting the failure: %w", c.Workspace, err))
 	}

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,12 +98,13 @@ func (r *run) change(c plan.Change, free func()) {
 	r.note(c, failed, history)
 }
 
-// steps runs the steps of a change in order, up to the first that fails.
+// steps runs the steps of a change in order, up to the first that fails. The
+// history it gives is what no step has written down.
 func (r *run) steps(c plan.Change, free func()) (history []plan.Entry, failed *StepError) {
 	for i, s := range c.Steps {
 		entry := plan.Entry{
 			Time: time.Now().UTC(), Who: r.Who, Plan: r.id,
-			Workspace: c.Workspace, Action: c.Action, Step: s.String(),
+			Workspace: c.Workspace, Action: c.Action, Reason: strings.Join(c.Reasons, "; "), Step: s.String(),
 		}
 		r.report(Event{Kind: Began, Workspace: c.Workspace, Step: s})
 		err := r.do(c.Workspace, s, append(history, entry), free)
@@ -113,6 +115,9 @@ func (r *run) steps(c plan.Change, free func()) (history []plan.Entry, failed *S
 			return append(history, entry), &StepError{Workspace: c.Workspace, Step: s, Err: err, index: i}
 		}
 		history = append(history, entry)
+		if plan.NotesHistory(s) {
+			history = nil
+		}
 		r.report(Event{Kind: Done, Workspace: c.Workspace, Step: s, Took: entry.Duration})
 	}
 	return history, nil
@@ -141,6 +146,9 @@ func (r *run) do(workspace string, s plan.Step, history []plan.Entry, free func(
 	case plan.PreserveData:
 		return r.Volumes.PreserveData(ctx, s)
 	case plan.MigrateData:
+		if s.Folder != "" {
+			return r.Volumes.MigrateData(ctx, s, s.Folder)
+		}
 		return r.Runtime.ViewSnapshot(ctx, s, func(root string) error { return r.Volumes.MigrateData(ctx, s, root) })
 	case plan.DiscardData:
 		return r.Volumes.DiscardData(ctx, s)
@@ -176,6 +184,8 @@ func (r *run) do(workspace string, s plan.Step, history []plan.Entry, free func(
 		return r.Records.SaveRecord(ctx, s, history)
 	case plan.DeleteRecord:
 		return r.Records.DeleteRecord(ctx, s, history)
+	case plan.NoteHistory:
+		return r.Records.NoteHistory(ctx, s, history)
 	}
 	return fmt.Errorf("no driver does step %T", s)
 }

@@ -61,14 +61,8 @@ func (p *planner) ours(s subject) bool {
 // asks for.
 func (p *planner) possible(s subject) bool {
 	before := len(p.faults)
-	if s.want.Network.Mode == spec.NetworkCNI {
-		p.faults.Add(s.want.At("network.mode"), "set network.mode to host or none",
-			"workspace %s: network mode cni is not supported yet", s.name)
-	}
-	if len(s.want.Devices) > 0 {
-		p.faults.Add(s.want.At("devices[0]"), "take it out",
-			"workspace %s: devices are not supported yet", s.name)
-	}
+	p.taken(s)
+	p.resolve(s)
 	if s.container != nil && s.container.Fault != "" {
 		p.faults.Add(s.want.At("metadata.name"), "", "container %s: %s", s.container.ID, s.container.Fault)
 	}
@@ -96,12 +90,12 @@ func (p *planner) create(s subject) {
 	r := s.record
 	switch {
 	case r != nil && r.Container != "":
-		change.Reasons = append(change.Reasons, "container missing in containerd")
+		change.because("container missing in containerd")
 		start = start && !held(s)
 	case r != nil && r.LastError != "":
-		change.Reasons = append(change.Reasons, "the last apply failed: "+r.LastError)
+		change.because("the last apply failed: " + r.LastError)
 	default:
-		change.Reasons = append(change.Reasons, "new")
+		change.because("new")
 	}
 	image, ok := p.image(s, &change)
 	if !ok {
@@ -117,7 +111,7 @@ func (p *planner) create(s subject) {
 func (p *planner) adopt(s subject) {
 	c := s.container
 	change := Change{Action: ActionAdopt, Cost: CostInPlace}
-	change.Reasons = append(change.Reasons, fmt.Sprintf("container %s exists and has no owner", c.ID))
+	change.because(fmt.Sprintf("container %s exists and has no owner", c.ID))
 	found := spec.Default()
 	if c.Found != nil {
 		found = *c.Found
@@ -128,7 +122,7 @@ func (p *planner) adopt(s subject) {
 	found.ImagePullPolicy, found.AutoStart = s.want.ImagePullPolicy, s.want.AutoStart
 	found.PreserveData, found.DataPath, found.Stop = s.want.PreserveData, s.want.DataPath, s.want.Stop
 	change.Steps = append(change.Steps, AdoptContainer{
-		Container: c.ID, Set: p.want.Name, Host: p.now.Host, Spec: found,
+		Container: c.ID, Set: p.want.Name, Host: p.now.Host, Volume: c.Volume, Spec: found,
 	})
 	p.bring(s, found, change)
 }
@@ -136,9 +130,9 @@ func (p *planner) adopt(s subject) {
 // bring takes a workspace that has a container from the spec that was applied
 // to the one that is wanted, on top of what the change already does.
 func (p *planner) bring(s subject, applied spec.Workspace, change Change) {
-	change.Fields = append(compare(applied, *s.want), p.movedImage(s)...)
+	change.Fields = slices.Concat(compare(applied, *s.want), p.movedImage(s), p.drift(s))
 	if costliest(change.Fields) == CostReplace {
-		p.replace(s, change)
+		p.replace(s, applied, change)
 		return
 	}
 	for _, f := range change.Fields {
@@ -171,7 +165,7 @@ func (p *planner) bring(s subject, applied spec.Workspace, change Change) {
 // lostVolume reports whether the folder that the container mounts as its data
 // is gone.
 func (p *planner) lostVolume(s subject) bool {
-	return s.container.Applied != nil && s.container.Volume != "" && !p.volumes[s.name]
+	return s.container.Applied != nil && p.bound(s.container, s.name) && !p.volumes[s.name]
 }
 
 // refill gives a container whose volume is gone its data back, or an empty
@@ -185,7 +179,7 @@ func (p *planner) refill(s subject, change *Change) {
 	}
 	p.volume(s, change, s.container.Image)
 	if !held(s) && (s.want.AutoStart || s.resume || alive) {
-		change.Steps = append(change.Steps, StartTask{Workspace: s.name, Container: s.container.ID})
+		p.start(s, change, s.want.Network, s.container.ID)
 	}
 }
 
@@ -199,19 +193,33 @@ func (p *planner) run(s subject, change *Change) {
 		} else if s.want.AutoStart {
 			p.note("%s is held: a person stopped it (carrel start %s ends that)", s.name, s.name)
 		}
+		p.idle(s, change)
 		return
 	}
-	if !s.want.AutoStart && !s.resume || task.Alive() && task.Status != TaskPaused {
-		return
+	switch {
+	case task.Alive() && task.Status != TaskPaused:
+		p.mend(s, change)
+	case s.want.AutoStart || s.resume:
+		change.then(ActionStart, CostNone, p.whyNotRunning(task))
+		p.start(s, change, s.want.Network, s.container.ID)
+	default:
+		p.idle(s, change)
 	}
-	change.then(ActionStart, CostNone, p.whyNotRunning(task))
-	change.Steps = append(change.Steps, StartTask{Workspace: s.name, Container: s.container.ID})
+}
+
+// idle takes the network away from a workspace that does not run and shall not:
+// its address is free for others.
+func (p *planner) idle(s subject, change *Change) {
+	if p.networks[s.name] != nil {
+		change.then(ActionUpdate, CostNone, "it does not run, and its network is still attached")
+		p.detach(s, change)
+	}
 }
 
 func (p *planner) whyNotRunning(t Task) string {
 	switch t.Status {
 	case TaskStopped:
-		return fmt.Sprintf("exited %d%s", t.ExitCode, p.ago(t.ExitedAt))
+		return fmt.Sprintf("exited %d%s%s", t.ExitCode, t.shortOfMemory(), p.ago(t.ExitedAt))
 	case TaskPaused:
 		return "its task is paused"
 	case TaskCreated:
@@ -258,12 +266,21 @@ func (c *Change) then(action Action, cost Cost, reason string) {
 		c.Action = action
 	}
 	c.Cost = costlier(c.Cost, cost)
+	c.because(reason)
+}
+
+func (c *Change) because(reason string) {
 	if !slices.Contains(c.Reasons, reason) {
 		c.Reasons = append(c.Reasons, reason)
 	}
 }
 
+// add adds a change. What it does is written down at its end.
 func (p *planner) add(s subject, change Change) {
 	change.Workspace, change.Set, change.Host, change.wish = s.name, p.want.Name, p.now.Host, s.want
+	change.Recorded = s.record != nil || s.want != nil
+	if !NotesHistory(change.Steps[len(change.Steps)-1]) {
+		change.Steps = append(change.Steps, NoteHistory{Workspace: s.name})
+	}
 	p.plan.Changes = append(p.plan.Changes, change)
 }

@@ -31,7 +31,10 @@ type planner struct {
 	byLabel   map[string][]*Container
 	volumes   map[string]bool
 	preserved map[string]Preserved // the newest of each workspace
-	claimed   map[string]bool      // containers that a subject has
+	networks  map[string]*Attachment
+	claimed   map[string]bool // containers that a subject has
+	discarded map[string]bool // workspaces whose data the plan discards
+	back      bool            // the plan is the way back from one that failed
 
 	plan   Plan
 	faults spec.Errors
@@ -45,7 +48,9 @@ func newPlanner(want spec.Set, now State, opts Options) *planner {
 		byLabel:   map[string][]*Container{},
 		volumes:   map[string]bool{},
 		preserved: map[string]Preserved{},
+		networks:  map[string]*Attachment{},
 		claimed:   map[string]bool{},
+		discarded: map[string]bool{},
 		plan:      Plan{Set: want.Name, Host: now.Host},
 	}
 	for i := range now.Records {
@@ -65,6 +70,9 @@ func newPlanner(want spec.Set, now State, opts Options) *planner {
 		if v.At.After(p.preserved[v.Workspace].At) {
 			p.preserved[v.Workspace] = v
 		}
+	}
+	for i := range now.Networks {
+		p.networks[now.Networks[i].Workspace] = &now.Networks[i]
 	}
 	return p
 }
@@ -125,8 +133,8 @@ func (p *planner) find(s subject) *Container {
 
 func (p *planner) adoptable(workspace string) *Container {
 	var found []*Container
-	for _, prefix := range append([]string{""}, p.opts.AdoptPrefixes...) {
-		if c := p.byID[prefix+workspace]; c != nil && c.Workspace == "" && !slices.Contains(found, c) {
+	for _, id := range p.aliases(workspace) {
+		if c := p.byID[id]; c != nil && c.Workspace == "" && !slices.Contains(found, c) {
 			found = append(found, c)
 		}
 	}
@@ -138,6 +146,16 @@ func (p *planner) adoptable(workspace string) *Container {
 		p.note("several containers could be %s: %s; the newest, %s, is adopted", workspace, ids(found), found[0].ID)
 	}
 	return found[0]
+}
+
+// aliases are the ids that the container of a workspace may have when carrel
+// did not make it.
+func (p *planner) aliases(workspace string) []string {
+	all := []string{workspace}
+	for _, prefix := range p.opts.AdoptPrefixes {
+		all = append(all, prefix+workspace)
+	}
+	return all
 }
 
 func (p *planner) newestFirst(containers []*Container) []*Container {

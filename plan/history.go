@@ -9,6 +9,7 @@ type Entry struct {
 	Plan      string    // the plan's id
 	Workspace string
 	Action    Action
+	Reason    string // why the change was made
 	Step      string // the step's wording
 	Duration  time.Duration
 	Error     string // "" when the step was done

@@ -35,6 +35,9 @@ type Change struct {
 	Fields    []Field
 	Steps     []Step
 
+	// Recorded is whether the workspace has a record, or is to have one.
+	Recorded bool
+
 	// Previous is what runs now, when the change takes it down on its way:
 	// what a failed change is rolled back to.
 	Previous *Previous
@@ -71,6 +74,10 @@ const (
 	ActionReplace Action = "replace"
 	ActionDelete  Action = "delete"
 	ActionForget  Action = "forget"
+	ActionRepair  Action = "repair"
+	ActionSwap    Action = "swap data"
+	ActionDiscard Action = "discard data" // that was preserved
+	ActionClean   Action = "clean"        // what an earlier run left of a workspace
 
 	ActionRollback Action = "rollback" // never planned by New
 )
@@ -109,6 +116,9 @@ func New(want spec.Set, now State, opts Options) (Plan, error) {
 		p.decide(s)
 	}
 	p.orphans()
+	p.abandoned()
+	p.clean()
+	p.devicesNoted()
 	return p.finish()
 }
 
@@ -131,6 +141,17 @@ func (p Plan) Deletes() []string {
 func (p Plan) MassDelete() bool {
 	n := len(p.Deletes())
 	return n >= 3 && 2*n > p.Owned
+}
+
+// Losses are the workspaces whose data the plan deletes.
+func (p Plan) Losses() []string {
+	var names []string
+	for _, c := range p.Changes {
+		if c.Cost == CostDataAtRisk {
+			names = append(names, c.Workspace)
+		}
+	}
+	return names
 }
 
 func (p *planner) finish() (Plan, error) {

@@ -43,9 +43,25 @@ func inOrder() *scene {
 				Image: "docker.io/library/bot@sha256:1", Digest: "sha256:1", Task: plan.Task{Status: plan.TaskRunning, PID: 7},
 			}},
 			Images:  map[string]plan.Image{w.Image: {Name: w.Image, Digest: "sha256:1"}},
-			Volumes: []plan.Volume{{Workspace: "bot", Path: "/volumes/bot"}},
+			Volumes: []plan.Volume{{Workspace: "bot", Path: "/volumes/bot"}}, VolumesDir: "/volumes",
 		},
 	}
+}
+
+// network gives the workspace a network, in its spec and in the world.
+func (s *scene) network(ports ...spec.Port) {
+	net := spec.Network{Mode: spec.NetworkCNI, Ports: ports}
+	s.want.Workspaces[0].Network, s.now.Containers[0].Applied.Network = net, net
+	s.now.Containers[0].Task.Netns = 5
+	s.now.Networks = []plan.Attachment{{Workspace: "bot", Set: "s", Ports: ports, Netns: 5}}
+}
+
+// strange makes the container one that carrel did not make, of an older image.
+func (s *scene) strange(volume, snapshot string) {
+	found := wanted("bot")
+	found.Image = "docker.io/library/bot:v0"
+	c := &s.now.Containers[0]
+	c.Workspace, c.Set, c.Host, c.Applied, c.Found, c.Volume, c.Snapshot = "", "", "", nil, &found, volume, snapshot
 }
 
 func (s *scene) text() string {
@@ -132,12 +148,160 @@ func TestTable(t *testing.T) {
       4. record bot
 `},
 		{"D C, a stranger's with data in its root filesystem that must be replaced", func(s *scene) {
+			s.none("R V")
+			s.strange("", "rootfs-1")
+		}, `Plan for set s on host h: 1 to replace, 0 unchanged.
+
+-/+ bot: replace (cost: replace)
+      image: docker.io/library/bot:v0 -> docker.io/library/bot:v1
+      because: container bot exists and has no owner
+      because: container bot keeps its data in its root filesystem
+      1. adopt container bot as bot
+      2. stop bot within 10s
+      3. copy data of bot from /data in root filesystem rootfs-1
+      4. delete container bot
+      5. create container bot from docker.io/library/bot:v1
+      6. start bot
+      7. record bot
+`},
+		{"D C, a stranger's with data in a folder, beside a volume of before", func(s *scene) {
 			s.none("R")
-			found := wanted("bot")
-			found.Image = "docker.io/library/bot:v0"
-			c := &s.now.Containers[0]
-			c.Workspace, c.Set, c.Host, c.Applied, c.Found, c.Volume = "", "", "", nil, &found, ""
-		}, "fault: /specs/bot.yaml: workspace bot must be replaced (image: docker.io/library/bot:v0 -> docker.io/library/bot:v1), but container bot keeps its data in its root filesystem, and moving that is not supported yet (copy what it holds, then delete the container)\n"},
+			s.strange("/srv/bot", "rootfs-1")
+		}, `Plan for set s on host h: 1 to replace, 0 unchanged.
+
+-/+ bot: replace (cost: replace)
+      image: docker.io/library/bot:v0 -> docker.io/library/bot:v1
+      because: container bot exists and has no owner
+      because: container bot keeps its data in /srv/bot, which stays as it is
+      1. adopt container bot as bot
+      2. stop bot within 10s
+      3. preserve data of bot
+      4. copy data of bot from folder /srv/bot
+      5. delete container bot
+      6. create container bot from docker.io/library/bot:v1
+      7. start bot
+      8. record bot
+`},
+		{"D, and a root filesystem", func(s *scene) {
+			s.none("R C V")
+			s.now.Snapshots = []string{"agent-bot", "other"}
+			s.options.AdoptPrefixes = []string{"agent-"}
+		}, `Plan for set s on host h: 1 to create, 0 unchanged.
+
+  + bot: create (cost: none)
+      because: new
+      because: root filesystem agent-bot is left of a container that is gone
+      1. copy data of bot from /data in root filesystem agent-bot
+      2. create container bot from docker.io/library/bot:v1
+      3. start bot
+      4. record bot
+`},
+		{"R C, and the data is to go", func(s *scene) {
+			s.none("D")
+			s.now.Records[0].Applied.PreserveData = spec.PreserveOnReplace
+		}, `WARNING: this deletes the data of bot (it needs --allow-data-loss)
+Plan for set s on host h: 1 to delete, 0 unchanged.
+
+  - bot: delete (cost: data at risk)
+      because: no spec describes it any more
+      because: preserveData is OnReplace: its data is deleted
+      1. stop bot within 10s
+      2. discard data of bot
+      3. delete container bot
+      4. remove discarded data of bot
+      5. forget bot
+`},
+		{"R C, adopted and never replaced", func(s *scene) {
+			s.none("D V")
+			s.now.Containers[0].Volume, s.now.Containers[0].Snapshot = "", "rootfs-1"
+		}, `Plan for set s on host h: 1 to delete, 0 unchanged.
+
+  - bot: delete (cost: removal)
+      because: no spec describes it any more
+      because: container bot keeps its data in its root filesystem
+      1. stop bot within 10s
+      2. copy data of bot from /data in root filesystem rootfs-1
+      3. preserve data of bot
+      4. delete container bot
+      5. forget bot
+`},
+		{"D R C, and new data with each container", func(s *scene) {
+			s.want.Workspaces[0].PreserveData, s.now.Containers[0].Applied.PreserveData = spec.PreserveNever, spec.PreserveNever
+			s.want.Workspaces[0].User = "7"
+		}, `WARNING: this deletes the data of bot (it needs --allow-data-loss)
+Plan for set s on host h: 1 to replace, 0 unchanged.
+
+-/+ bot: replace (cost: data at risk)
+      user: (unset) -> 7
+      because: preserveData is Never: its data is deleted
+      1. stop bot within 10s
+      2. discard data of bot
+      3. delete container bot
+      4. create volume of bot from /data in docker.io/library/bot:v1
+      5. create container bot from docker.io/library/bot:v1
+      6. start bot
+      7. remove discarded data of bot
+      8. record bot
+`},
+		{"D R C with a network", func(s *scene) {
+			s.network(spec.Port{Host: 80, Container: 8080, Protocol: "tcp"})
+			s.none("R C V")
+			s.now.Networks = nil
+		}, `Plan for set s on host h: 1 to create, 0 unchanged.
+
+  + bot: create (cost: none)
+      because: new
+      1. create volume of bot from /data in docker.io/library/bot:v1
+      2. create container bot from docker.io/library/bot:v1
+      3. attach network of bot with ports :80->8080/tcp
+      4. start bot
+      5. record bot
+`},
+		{"D R C with a network, replaced", func(s *scene) {
+			s.network()
+			s.want.Workspaces[0].User = "7"
+		}, `Plan for set s on host h: 1 to replace, 0 unchanged.
+
+-/+ bot: replace (cost: replace)
+      user: (unset) -> 7
+      1. stop bot within 10s
+      2. delete container bot
+      3. create container bot from docker.io/library/bot:v1
+      4. start bot
+      5. record bot
+`},
+		{"D R C with a network and other ports", func(s *scene) {
+			s.network()
+			s.want.Workspaces[0].Network.Ports = []spec.Port{{Host: 80, Container: 8080, Protocol: "tcp"}}
+		}, `Plan for set s on host h: 1 to replace, 0 unchanged.
+
+-/+ bot: replace (cost: replace)
+      network.ports: (unset) -> :80->8080/tcp
+      1. stop bot within 10s
+      2. delete container bot
+      3. create container bot from docker.io/library/bot:v1
+      4. detach network of bot
+      5. attach network of bot with ports :80->8080/tcp
+      6. start bot
+      7. record bot
+`},
+		{"R C with a network", func(s *scene) { s.network(); s.none("D") }, `Plan for set s on host h: 1 to delete, 0 unchanged.
+
+  - bot: delete (cost: removal)
+      because: no spec describes it any more
+      1. stop bot within 10s
+      2. detach network of bot
+      3. preserve data of bot
+      4. delete container bot
+      5. forget bot
+`},
+		{"the network of a workspace that is gone", func(s *scene) { s.network(); s.none("D R C V") }, `Plan for set s on host h: 1 to clean, 0 unchanged.
+
+  ~ bot: clean (cost: none)
+      because: its workspace is gone, and its network is still attached
+      1. detach network of bot
+      2. note in the history of bot
+`},
 		{"D R", func(s *scene) { s.none("C") }, `Plan for set s on host h: 1 to create, 0 unchanged.
 
   + bot: create (cost: none)
@@ -177,6 +341,7 @@ note: container bot says that it is workspace bot of this set, but no spec and n
       1. stop bot within 10s
       2. preserve data of bot
       3. delete container bot
+      4. note in the history of bot
 `},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -266,12 +431,65 @@ func TestDecisions(t *testing.T) {
 		{"of another set", func(s *scene) { s.now.Records[0].Set = "t" }, []string{"fault:", "workspace bot belongs to set t, this is set s"}},
 		{"a container of another set", func(s *scene) { s.none("R"); s.now.Containers[0].Set = "t" }, []string{"fault:", "container bot belongs to set t"}},
 		{"a kept spec that cannot be read", func(s *scene) { s.now.Containers[0].Fault = "newer" }, []string{"fault:", "container bot: newer"}},
-		{"cni", func(s *scene) { s.want.Workspaces[0].Network.Mode = spec.NetworkCNI }, []string{"fault:", "network mode cni is not supported yet"}},
-		{"devices", func(s *scene) { s.want.Workspaces[0].Devices = []string{"a/b=c"} }, []string{"fault:", "devices are not supported yet"}},
-		{"deletion that would delete data", func(s *scene) {
-			s.none("D")
-			s.now.Records[0].Applied.PreserveData = spec.PreserveOnReplace
-		}, []string{"fault:", "preserveData OnReplace would delete its data: that is not supported yet"}},
+		{"out of memory", task(plan.Task{Status: plan.TaskStopped, ExitCode: 137, ExitedAt: noon.Add(-3 * time.Minute), OOMKills: 1}),
+			[]string{"because: exited 137, out of memory, 3 minutes ago"}},
+		{"a network in order", func(s *scene) { s.network() }, []string{"Nothing to do"}},
+		{"an interface gone", func(s *scene) {
+			s.network()
+			s.now.Networks[0].Fault = "interface veth1 is gone"
+		}, []string{"~ bot: repair (cost: in place)", "because: interface veth1 is gone", "1. attach network of bot\n", "2. record bot"}},
+		{"a namespace gone under a process", func(s *scene) {
+			s.network()
+			s.now.Networks[0].Netns, s.now.Networks[0].Fault = 0, "its namespace is gone"
+		}, []string{"bot: restart (cost: restart)", "because: its namespace is gone", "1. stop bot", "2. attach network of bot", "3. start bot"}},
+		{"a process in another namespace", func(s *scene) {
+			s.network()
+			s.now.Containers[0].Task.Netns = 6
+		}, []string{"bot: restart (cost: restart)", "because: its process is in another network namespace", "1. stop bot", "2. start bot"}},
+		{"a network never attached", func(s *scene) {
+			s.network()
+			s.now.Networks = nil
+		}, []string{"bot: restart", "because: its network is not attached", "2. attach network of bot"}},
+		{"after a reboot", func(s *scene) {
+			s.network()
+			s.now.Containers[0].Task = plan.Task{}
+			s.now.Networks[0].Netns, s.now.Networks[0].Fault = 0, "its namespace is gone"
+		}, []string{"bot: start", "because: it has no task", "because: its namespace is gone", "1. attach network of bot", "2. start bot"}},
+		{"held with a network", func(s *scene) {
+			s.network()
+			s.now.Records[0].Held = true
+			s.now.Containers[0].Task = plan.Task{}
+		}, []string{"bot: update (cost: none)", "because: it does not run, and its network is still attached", "1. detach network of bot"}},
+		{"a network that is not wanted any more", func(s *scene) {
+			s.network()
+			s.want.Workspaces[0].Network.Mode = spec.NetworkHost
+		}, []string{"network.mode: cni -> host", "4. detach network of bot", "5. start bot"}},
+		{"a port of another set", func(s *scene) {
+			s.network(spec.Port{Host: 80, Container: 80, Protocol: "tcp"})
+			s.now.Networks = append(s.now.Networks, plan.Attachment{Workspace: "web", Set: "t",
+				Ports: []spec.Port{{Host: 80, Container: 1, Protocol: "tcp", HostIP: "127.0.0.1"}}})
+		}, []string{"fault:", "port 80/tcp of the host is published by workspace web of set t (choose another port)"}},
+		{"a device that is not here", func(s *scene) {
+			s.want.Workspaces[0].Devices = []string{"a/b=c"}
+			s.now.Devices = plan.Devices{Found: map[string]string{"a/b=d": "1"}, Folders: []string{"/etc/cdi"}}
+		}, []string{"fault:", `this host has no device "a/b=c" (it has a/b=d; searched /etc/cdi)`}},
+		{"a device", func(s *scene) {
+			s.want.Workspaces[0].Devices = []string{"a/b=c"}
+			s.now.Devices = plan.Devices{Found: map[string]string{"a/b=c": "1"}, Warnings: []string{"x.json: broken"}}
+		}, []string{`devices: (unset) -> ["a/b=c"]`, "bot: replace", "note: devices: x.json: broken"}},
+		{"a device that is another now", func(s *scene) {
+			s.want.Workspaces[0].Devices, s.now.Containers[0].Applied.Devices = []string{"a/b=c"}, []string{"a/b=c"}
+			s.now.Containers[0].Devices = map[string]string{"a/b=c": "1"}
+			s.now.Devices.Found = map[string]string{"a/b=c": "2"}
+		}, []string{"bot: replace", "what device a/b=c resolves to: 1 -> 2"}},
+		{"a device of two", func(s *scene) {
+			second := wanted("second")
+			second.Devices, s.want.Workspaces[0].Devices = []string{"a/b=c"}, []string{"a/b=c"}
+			s.want.Workspaces = append(s.want.Workspaces, second)
+			s.now.Devices.Found = map[string]string{"a/b=c": "2"}
+		}, []string{"note: device a/b=c is given to bot, second: they share it"}},
+		{"trash of before", func(s *scene) { s.now.Trash = []plan.Trashed{{Workspace: "old", At: noon}} },
+			[]string{"~ old: clean (cost: none)", "1. remove discarded data of old"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := inOrder()

@@ -142,7 +142,7 @@ func (a Action) symbol() string {
 	switch a {
 	case ActionCreate:
 		return "+"
-	case ActionDelete, ActionForget:
+	case ActionDelete, ActionForget, ActionDiscard:
 		return "-"
 	case ActionReplace:
 		return "-/+"
@@ -169,7 +169,7 @@ func (p Plan) summary() string {
 	var counts []string
 	for _, a := range []Action{
 		ActionCreate, ActionAdopt, ActionUpdate, ActionStart, ActionStop, ActionRestart,
-		ActionReplace, ActionDelete, ActionForget,
+		ActionReplace, ActionRepair, ActionSwap, ActionDelete, ActionForget, ActionDiscard, ActionClean,
 	} {
 		n := 0
 		for _, c := range p.Changes {
@@ -186,6 +186,9 @@ func (p Plan) summary() string {
 
 func (p Plan) warnings() []string {
 	var lines []string
+	if losses := p.Losses(); len(losses) > 0 {
+		lines = append(lines, fmt.Sprintf("this deletes the data of %s (it needs --allow-data-loss)", strings.Join(losses, ", ")))
+	}
 	if p.MassDelete() {
 		lines = append(lines, fmt.Sprintf("this deletes %d of the %d workspaces of set %s (it needs --allow-mass-delete)",
 			len(p.Deletes()), p.Owned, p.Set))

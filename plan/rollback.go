@@ -2,6 +2,7 @@ package plan
 
 import (
 	"maps"
+	"slices"
 
 	"carrel/spec"
 )
@@ -16,13 +17,16 @@ func Rollback(failed Change, now State) (Change, error) {
 		now.Images = map[string]Image{}
 	}
 	now.Images[previous.Spec.Image] = Image{Name: previous.Image, Digest: previous.Image}
+	now.Trash = slices.DeleteFunc(slices.Clone(now.Trash), func(t Trashed) bool { return t.Workspace != failed.Workspace })
 	p := newPlanner(spec.Set{Name: failed.Set, Workspaces: []spec.Workspace{previous.Spec}}, now, Options{})
+	p.back = true
 	for _, s := range p.subjects() {
 		if s.name == failed.Workspace {
 			s.resume = previous.Running
 			p.decide(s)
 		}
 	}
+	p.clean()
 	plan, err := p.finish()
 	if err != nil || len(plan.Changes) == 0 {
 		return Change{Workspace: failed.Workspace}, err

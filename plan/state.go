@@ -17,6 +17,7 @@ type State struct {
 	Containers []Container
 	Images     map[string]Image // by the image as the spec writes it; only those that were asked for
 	Volumes    []Volume         // live ones
+	VolumesDir string           // the folder that holds each under its workspace's name
 	Preserved  []Preserved      // oldest first
 	Trash      []Trashed        // discarded and not removed yet, oldest first
 	Snapshots  []string         // keys of root filesystems whose container is gone
@@ -80,6 +81,14 @@ type Task struct {
 	ExitCode uint32    // of a stopped task
 	ExitedAt time.Time // of a stopped task
 	OOMKills uint64    // how often the kernel killed a process of it for want of memory
+}
+
+// shortOfMemory is said of a task that the kernel ended.
+func (t Task) shortOfMemory() string {
+	if t.OOMKills == 0 {
+		return ""
+	}
+	return ", out of memory,"
 }
 
 // Alive reports whether processes of the task may exist.

@@ -55,11 +55,13 @@ type PreserveData struct {
 
 // MigrateData makes the volume of a workspace from what a root filesystem has
 // at the data path: the one of a container that keeps its data there, or one
-// whose container is gone. No process may be writing to it.
+// whose container is gone. Or from a folder of the host that a container has
+// mounted there. No process may be writing to it.
 type MigrateData struct {
 	Workspace string
 	Snapshot  string // the root filesystem's key
-	DataPath  string
+	Folder    string // of the host, instead of a root filesystem
+	DataPath  string // in the one or the other
 }
 
 // DiscardData puts the volume of a workspace into the trash.
@@ -125,6 +127,7 @@ type AdoptContainer struct {
 	Container string
 	Set       string
 	Host      string
+	Volume    string // the host folder mounted at the data path; "" when the data is in the root filesystem
 	Spec      spec.Workspace
 }
 
@@ -178,6 +181,11 @@ type DeleteRecord struct {
 	Version   int64
 }
 
+// NoteHistory writes down what a change did that writes no record at its end.
+type NoteHistory struct {
+	Workspace string
+}
+
 func (s PullImage) String() string   { return "pull image " + s.Image }
 func (s ImportImage) String() string { return "import image " + s.Path }
 func (s CreateVolume) String() string {
@@ -188,7 +196,10 @@ func (s RestoreData) String() string {
 }
 func (s PreserveData) String() string { return "preserve data of " + s.Workspace }
 func (s MigrateData) String() string {
-	return fmt.Sprintf("move data of %s out of root filesystem %s, from %s", s.Workspace, s.Snapshot, s.DataPath)
+	if s.Folder != "" {
+		return fmt.Sprintf("copy data of %s from folder %s", s.Workspace, s.Folder)
+	}
+	return fmt.Sprintf("copy data of %s from %s in root filesystem %s", s.Workspace, s.DataPath, s.Snapshot)
 }
 func (s DiscardData) String() string { return "discard data of " + s.Workspace }
 func (s DiscardPreserved) String() string {
@@ -229,6 +240,7 @@ func (s SaveRecord) String() string {
 	return "record " + s.Record.Workspace
 }
 func (s DeleteRecord) String() string { return "forget " + s.Workspace }
+func (s NoteHistory) String() string  { return "note in the history of " + s.Workspace }
 
 func (PullImage) step()        {}
 func (ImportImage) step()      {}
@@ -252,6 +264,7 @@ func (StartTask) step()        {}
 func (StopTask) step()         {}
 func (DeleteContainer) step()  {}
 func (SaveRecord) step()       {}
+func (NoteHistory) step()      {}
 func (DeleteRecord) step()     {}
 
 func (StopTask) disturbs()        {}
@@ -267,13 +280,25 @@ func Disturbs(s Step) bool {
 	return ok
 }
 
-func (SaveRecord) writes()   {}
-func (DeleteRecord) writes() {}
+func (EmptyTrash) settles()   {}
+func (SaveRecord) settles()   {}
+func (DeleteRecord) settles() {}
+func (NoteHistory) settles()  {}
 
-// Writes reports whether a step changes the store and nothing else. When it
-// fails, what runs is as it should be all the same.
-func Writes(s Step) bool {
-	_, ok := s.(interface{ writes() })
+// Settles reports whether a step changes nothing that a workspace runs with:
+// when it fails, what runs is as it should be all the same.
+func Settles(s Step) bool {
+	_, ok := s.(interface{ settles() })
+	return ok
+}
+
+func (SaveRecord) notes()   {}
+func (DeleteRecord) notes() {}
+func (NoteHistory) notes()  {}
+
+// NotesHistory reports whether a step also writes down the steps before it.
+func NotesHistory(s Step) bool {
+	_, ok := s.(interface{ notes() })
 	return ok
 }
 

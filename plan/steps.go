@@ -47,56 +47,32 @@ func (p *planner) movedImage(s subject) []Field {
 	return []Field{{Path: "image digest", Old: s.container.Digest, New: image.Source, cost: CostReplace}}
 }
 
-// volume adds the step that makes a volume: data that was preserved returns,
-// else it gets what the image has.
-func (p *planner) volume(s subject, change *Change, image string) {
-	if kept, ok := p.preserved[s.name]; ok {
-		change.Reasons = append(change.Reasons, "its preserved data returns")
-		change.Steps = append(change.Steps, RestoreData{Workspace: s.name, At: kept.At})
-		return
-	}
-	change.Steps = append(change.Steps, CreateVolume{
-		Workspace: s.name, Image: image, DataPath: s.want.DataPath, User: s.want.User,
-	})
-}
-
 // build adds the steps from nothing to a container, and to its task when it
 // shall start.
 func (p *planner) build(s subject, change *Change, image string, start bool) {
-	if !p.volumes[s.name] {
+	if _, discarded := p.recoverable(s.name); discarded || !p.volumes[s.name] {
 		p.volume(s, change, image)
 	}
 	change.Steps = append(change.Steps, CreateContainer{
 		Container: s.name, Set: p.want.Name, Host: p.now.Host, Image: image, Spec: *s.want,
 	})
 	if start {
-		change.Steps = append(change.Steps, StartTask{Workspace: s.name, Container: s.name})
+		p.start(s, change, s.want.Network, s.name)
+	} else {
+		p.detach(s, change)
 	}
 }
 
 // replace makes a new container in place of the old one. The image is fetched
 // first: the old one runs until everything is at hand.
-func (p *planner) replace(s subject, change Change) {
+func (p *planner) replace(s subject, applied spec.Workspace, change Change) {
 	w, c := s.want, s.container
 	running := c.Task.Alive()
-	if c.Volume == "" {
-		p.faults.Add(w.At("dataPath"), "copy what it holds, then delete the container",
-			"workspace %s must be replaced (%s), but container %s keeps its data in its root filesystem, and moving that is not supported yet",
-			s.name, change.Fields[0], c.ID)
-		return
-	}
-	if w.PreserveData == spec.PreserveNever {
-		p.faults.Add(w.At("preserveData"), "set preserveData to Always or OnReplace",
-			"workspace %s must be replaced (%s), and preserveData Never would delete its data: that is not supported yet",
-			s.name, change.Fields[0])
-		return
-	}
 	for _, f := range change.Fields {
-		change.Reasons = append(change.Reasons, f.Path+" changed")
+		change.because(f.Path + " changed")
 	}
 	change.Action, change.Cost = ActionReplace, CostReplace
-	change.Previous = previous(c)
-	change.Steps = slices.DeleteFunc(change.Steps, func(step Step) bool { _, ok := step.(AdoptContainer); return ok })
+	change.Previous = previous(c, applied)
 	image, ok := p.image(s, &change)
 	if !ok {
 		return
@@ -104,29 +80,20 @@ func (p *planner) replace(s subject, change Change) {
 	if c.Task.Status != TaskNone {
 		change.Steps = append(change.Steps, stop(s))
 	}
+	if !p.bound(c, s.name) {
+		p.migrate(s, &change, w.DataPath)
+	} else if applied.PreserveData == spec.PreserveNever && w.PreserveData == spec.PreserveNever && !p.back {
+		p.discard(s, &change, w.PreserveData)
+	}
 	change.Steps = append(change.Steps, DeleteContainer{Container: c.ID})
 	p.build(s, &change, image, w.AutoStart || s.resume || running)
 	p.save(s, &change)
 	p.add(s, change)
 }
 
-// remove takes a workspace away. The policy that counts is the one that was
-// applied: deleting a spec cannot take a protection away with it.
+// remove takes a workspace away.
 func (p *planner) remove(s subject, reason string) {
-	applied := applied(s)
-	if applied != nil && applied.PreserveData != spec.PreserveAlways && p.volumes[s.name] && s.record != nil {
-		p.faults.Add(spec.Pos{}, "describe it again with preserveData Always, apply, then delete it",
-			"workspace %s is to be deleted (%s), and preserveData %s would delete its data: that is not supported yet",
-			s.name, reason, applied.PreserveData)
-		return
-	}
 	c := s.container
-	if c != nil && c.Volume == "" {
-		p.faults.Add(spec.Pos{}, "copy what it holds, then delete the container",
-			"workspace %s is to be deleted (%s), but container %s keeps its data in its root filesystem, and moving that is not supported yet",
-			s.name, reason, c.ID)
-		return
-	}
 	change := Change{Action: ActionDelete, Cost: CostRemoval, Reasons: []string{reason}}
 	if c == nil {
 		change.Action = ActionForget
@@ -134,11 +101,12 @@ func (p *planner) remove(s subject, reason string) {
 	} else if c.Task.Status != TaskNone {
 		change.Steps = append(change.Steps, stop(s))
 	}
-	if p.volumes[s.name] {
-		change.Steps = append(change.Steps, PreserveData{Workspace: s.name, At: p.now.Time})
-	}
+	p.detach(s, &change)
+	p.setAside(s, &change)
 	if c != nil {
-		change.Previous = previous(c)
+		if c.Applied != nil {
+			change.Previous = previous(c, *c.Applied)
+		}
 		change.Steps = append(change.Steps, DeleteContainer{Container: c.ID})
 	}
 	if s.record != nil {
@@ -181,11 +149,8 @@ func applied(s subject) *spec.Workspace {
 	return nil
 }
 
-func previous(c *Container) *Previous {
-	if c.Applied == nil {
-		return nil
-	}
-	return &Previous{Spec: *c.Applied, Image: c.Image, Running: c.Task.Alive()}
+func previous(c *Container, applied spec.Workspace) *Previous {
+	return &Previous{Spec: applied, Image: c.Image, Running: c.Task.Alive()}
 }
 
 var costs = []Cost{CostNone, CostInPlace, CostRestart, CostReplace, CostRemoval, CostDataAtRisk}

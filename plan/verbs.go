@@ -22,6 +22,7 @@ func Stop(now State, names ...string) (Plan, error) {
 		if s.container != nil {
 			change.Steps = append(change.Steps, stop(s))
 		}
+		p.detach(s, &change)
 		p.add(s, change)
 	})
 }
@@ -29,13 +30,16 @@ func Stop(now State, names ...string) (Plan, error) {
 // Start plans to end the hold of workspaces and to start their tasks.
 func Start(now State, names ...string) (Plan, error) {
 	return each(now, names, func(p *planner, s subject) {
+		if !p.startable(s) {
+			return
+		}
 		change := Change{Action: ActionStart, Cost: CostNone, Reasons: []string{"asked for"}}
 		if !held(s) && s.container.Task.Status == TaskRunning {
 			p.plan.Unchanged++
 			return
 		}
 		p.hold(s, &change, false)
-		change.Steps = append(change.Steps, StartTask{Workspace: s.name, Container: s.container.ID})
+		p.start(s, &change, networkOf(s), s.container.ID)
 		p.add(s, change)
 	})
 }
@@ -43,9 +47,13 @@ func Start(now State, names ...string) (Plan, error) {
 // Restart plans to end the tasks of workspaces and to start them anew.
 func Restart(now State, names ...string) (Plan, error) {
 	return each(now, names, func(p *planner, s subject) {
+		if !p.startable(s) {
+			return
+		}
 		change := Change{Action: ActionRestart, Cost: CostRestart, Reasons: []string{"asked for"}}
 		p.hold(s, &change, false)
-		change.Steps = append(change.Steps, stop(s), StartTask{Workspace: s.name, Container: s.container.ID})
+		change.Steps = append(change.Steps, stop(s))
+		p.start(s, &change, networkOf(s), s.container.ID)
 		p.add(s, change)
 	})
 }
@@ -54,6 +62,22 @@ func Restart(now State, names ...string) (Plan, error) {
 // still describes one makes it anew at the next apply.
 func Delete(now State, names ...string) (Plan, error) {
 	return each(now, names, func(p *planner, s subject) { p.remove(s, "asked for") })
+}
+
+// startable reports whether there is a container to start.
+func (p *planner) startable(s subject) bool {
+	if s.container == nil {
+		p.faults.Add(spec.Pos{}, "apply its spec, which makes it anew", "workspace %s has no container", s.name)
+	}
+	return s.container != nil
+}
+
+// networkOf is the network that was applied.
+func networkOf(s subject) spec.Network {
+	if was := applied(s); was != nil {
+		return was.Network
+	}
+	return spec.Network{Mode: spec.NetworkNone}
 }
 
 // hold adds the writing of a person's wish that a workspace be stopped, or not.

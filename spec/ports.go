@@ -10,11 +10,17 @@ type port struct {
 }
 
 // meets reports whether two ports cannot both be open. Workspaces that name
-// different hosts do not meet; no address is every address.
+// different hosts do not meet.
 func (p port) meets(o port) bool {
 	otherHost := p.w.Host != "" && o.w.Host != "" && p.w.Host != o.w.Host
+	return !otherHost && p.Meets(o.Port)
+}
+
+// Meets reports whether one host cannot publish both ports. No address is every
+// address.
+func (p Port) Meets(o Port) bool {
 	otherIP := p.HostIP != "" && o.HostIP != "" && p.HostIP != o.HostIP
-	return !otherHost && !otherIP
+	return p.Host == o.Host && p.Protocol == o.Protocol && !otherIP
 }
 
 // checkPorts finds ports of a host that two workspaces want, or one twice.

@@ -31,6 +31,12 @@ type Host struct {
 	containers map[string]*container
 	volumes    map[string]map[string]string // by workspace: path to content
 	preserved  map[preservedKey]map[string]string
+	trash      map[preservedKey]map[string]string
+	networks   map[string]plan.Attachment
+	namespaces uint64 // how many were made
+	devices    map[string]string
+	snapshots  map[string]map[string]string // root filesystems without a container: path to content at the data path
+	folders    map[string]map[string]string // of the host
 	records    map[string]plan.Record
 	history    []plan.Entry
 }
@@ -59,6 +65,8 @@ func New(name string) *Host {
 		name: name, clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		registry: map[string]Image{}, images: map[string]Image{}, containers: map[string]*container{},
 		volumes: map[string]map[string]string{}, preserved: map[preservedKey]map[string]string{}, records: map[string]plan.Record{},
+		trash: map[preservedKey]map[string]string{}, networks: map[string]plan.Attachment{}, devices: map[string]string{},
+		snapshots: map[string]map[string]string{}, folders: map[string]map[string]string{},
 	}
 }
 
@@ -83,18 +91,42 @@ func (h *Host) Die(id string, code uint32) {
 	h.containers[id].Task = plan.Task{Status: plan.TaskStopped, ExitCode: code, ExitedAt: h.now()}
 }
 
-// Strange puts a container here that carrel did not make: it runs, and its data
-// is in a folder of its own.
-func (h *Host) Strange(found spec.Workspace) {
+// Strange puts a container here that carrel did not make. It runs, and its data
+// is in a folder of the host, or in its root filesystem when that is "".
+func (h *Host) Strange(found spec.Workspace, folder string, data map[string]string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	image := h.registry[found.Image]
-	h.images[found.Image] = image
-	h.volumes[found.Name] = map[string]string{}
+	h.images[found.Image], h.images[pinned(found.Image, image)] = image, image
+	if folder == "" {
+		h.snapshots["rootfs-"+found.Name] = data
+	} else {
+		h.folders[folder] = data
+	}
 	h.containers[found.Name] = &container{image: image, Container: plan.Container{
-		ID: found.Name, Found: &found, Image: found.Image, Digest: image.Digest, Volume: "/strange",
-		CreatedAt: h.now(), Task: plan.Task{Status: plan.TaskRunning, PID: 1},
+		ID: found.Name, Found: &found, Image: pinned(found.Image, image), Digest: image.Digest, Volume: folder,
+		Snapshot: "rootfs-" + found.Name, CreatedAt: h.now(), Task: plan.Task{Status: plan.TaskRunning, PID: 1},
 	}}
+}
+
+// Break makes the network of a workspace stop working. Its namespace stays, or
+// goes too, as with a reboot.
+func (h *Host) Break(workspace string, namespace bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a := h.networks[workspace]
+	a.Fault = "its interface is gone"
+	if namespace {
+		a.Netns, a.Fault = 0, "its network namespace is gone"
+	}
+	h.networks[workspace] = a
+}
+
+// Device puts a device here.
+func (h *Host) Device(name, digest string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.devices[name] = digest
 }
 
 // Lose makes a container vanish behind everyone's back.
@@ -121,7 +153,10 @@ func (h *Host) now() time.Time {
 func (h *Host) Observe(want spec.Set) plan.State {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now := plan.State{Host: h.name, Time: h.now(), Images: map[string]plan.Image{}}
+	now := plan.State{
+		Host: h.name, Time: h.now(), Images: map[string]plan.Image{}, VolumesDir: volumesDir,
+		Devices: plan.Devices{Found: maps.Clone(h.devices)},
+	}
 	for _, name := range slices.Sorted(maps.Keys(h.records)) {
 		now.Records = append(now.Records, h.records[name])
 	}
@@ -136,7 +171,19 @@ func (h *Host) Observe(want spec.Set) plan.State {
 		now.Images[w.Image] = image
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.volumes)) {
-		now.Volumes = append(now.Volumes, plan.Volume{Workspace: name, Path: "/volumes/" + name})
+		now.Volumes = append(now.Volumes, plan.Volume{Workspace: name, Path: volumesDir + "/" + name})
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.networks)) {
+		now.Networks = append(now.Networks, h.networks[name])
+	}
+	for key := range h.trash {
+		now.Trash = append(now.Trash, plan.Trashed{Workspace: key.workspace, At: key.at})
+	}
+	slices.SortFunc(now.Trash, func(a, b plan.Trashed) int { return a.At.Compare(b.At) })
+	for _, key := range slices.Sorted(maps.Keys(h.snapshots)) {
+		if !slices.ContainsFunc(now.Containers, func(c plan.Container) bool { return c.Snapshot == key }) {
+			now.Snapshots = append(now.Snapshots, key)
+		}
 	}
 	for key := range h.preserved {
 		now.Preserved = append(now.Preserved, plan.Preserved{Workspace: key.workspace, At: key.at})
@@ -159,6 +206,12 @@ func (h *Host) String() string {
 	}
 	for key, files := range h.preserved {
 		lines = append(lines, fmt.Sprintf("preserved %s: %v", key.workspace, files))
+	}
+	for key, files := range h.trash {
+		lines = append(lines, fmt.Sprintf("trash of %s: %v", key.workspace, files))
+	}
+	for name, a := range h.networks {
+		lines = append(lines, fmt.Sprintf("network of %s: ports %v, fault %q", name, a.Ports, a.Fault))
 	}
 	for name, r := range h.records {
 		image := ""
@@ -197,6 +250,8 @@ func pinned(ref string, image Image) string {
 	return name + "@" + image.Digest
 }
 
+const volumesDir = "/volumes"
+
 // ViewImage gives the image's name as its root.
 func (h *Host) ViewImage(_ context.Context, s plan.CreateVolume, fn func(root string, owner plan.Owner) error) error {
 	h.mu.Lock()
@@ -224,14 +279,18 @@ func (h *Host) CreateContainer(_ context.Context, s plan.CreateContainer) error 
 	}
 	h.containers[s.Container] = &container{image: image, Container: plan.Container{
 		ID: s.Container, Workspace: s.Spec.Name, Set: s.Set, Host: s.Host, Applied: &s.Spec, Labels: s.Spec.Labels,
-		Image: pinned(s.Image, image), Digest: image.Digest, Volume: "/volumes/" + s.Spec.Name, CreatedAt: h.now(),
+		Image: pinned(s.Image, image), Digest: image.Digest, Volume: volumesDir + "/" + s.Spec.Name, CreatedAt: h.now(),
+		Devices: map[string]string{},
 	}}
+	for _, name := range s.Spec.Devices {
+		h.containers[s.Container].Devices[name] = h.devices[name]
+	}
 	return nil
 }
 
 // AdoptContainer gives a container labels and a kept spec.
 func (h *Host) AdoptContainer(ctx context.Context, s plan.AdoptContainer) error {
-	return h.UpdateLabels(ctx, plan.UpdateLabels(s))
+	return h.UpdateLabels(ctx, plan.UpdateLabels{Container: s.Container, Set: s.Set, Host: s.Host, Spec: s.Spec})
 }
 
 // UpdateLabels gives a container labels and a kept spec.
@@ -263,6 +322,9 @@ func (h *Host) DeleteContainer(_ context.Context, s plan.DeleteContainer) error 
 	if c, ok := h.containers[s.Container]; ok && c.Task.Alive() {
 		return errors.New("its task is running (stop it first)")
 	}
+	if c, ok := h.containers[s.Container]; ok {
+		delete(h.snapshots, c.Snapshot)
+	}
 	delete(h.containers, s.Container)
 	return nil
 }
@@ -277,12 +339,18 @@ func (h *Host) StartTask(_ context.Context, s plan.StartTask) error {
 		return fmt.Errorf("container %s is not there", s.Container)
 	case c.Task.Alive():
 		return nil
-	case h.volumes[s.Workspace] == nil && c.Volume != "":
+	case h.volumes[s.Workspace] == nil && strings.HasPrefix(c.Volume, volumesDir):
 		return fmt.Errorf("volume of %s is not there", s.Workspace)
 	case c.image.Broken:
 		return errors.New("its command is not in the image")
 	}
 	c.Task = plan.Task{Status: plan.TaskRunning, PID: 1}
+	if c.Applied != nil && c.Applied.Network.Mode == spec.NetworkCNI {
+		if h.networks[s.Workspace].Netns == 0 {
+			return fmt.Errorf("network namespace of %s is not there", s.Workspace)
+		}
+		c.Task.Netns = h.networks[s.Workspace].Netns
+	}
 	if c.image.Exits != nil {
 		c.Task = plan.Task{Status: plan.TaskStopped, ExitCode: *c.image.Exits, ExitedAt: h.now()}
 	}
@@ -308,47 +376,4 @@ func (h *Host) Exited(_ context.Context, id string) (code uint32, exited bool, e
 		return 0, false, fmt.Errorf("container %s is not there", id)
 	}
 	return c.Task.ExitCode, c.Task.Status == plan.TaskStopped, nil
-}
-
-// CreateVolume makes a volume with the data of the image that root names.
-func (h *Host) CreateVolume(_ context.Context, s plan.CreateVolume, root string, _ plan.Owner) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.volumes[s.Workspace] == nil {
-		files := map[string]string{}
-		maps.Copy(files, h.images[root].Data)
-		h.volumes[s.Workspace] = files
-	}
-	return nil
-}
-
-// PreserveData takes a volume out of use and keeps it.
-func (h *Host) PreserveData(_ context.Context, s plan.PreserveData) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if files, ok := h.volumes[s.Workspace]; ok {
-		h.preserved[preservedKey{s.Workspace, s.At}] = files
-		delete(h.volumes, s.Workspace)
-	}
-	return nil
-}
-
-// RestoreData makes preserved data a volume again.
-func (h *Host) RestoreData(_ context.Context, s plan.RestoreData) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	key := preservedKey{s.Workspace, s.At}
-	files, kept := h.preserved[key]
-	_, live := h.volumes[s.Workspace]
-	switch {
-	case live && !kept:
-		return nil
-	case live:
-		return fmt.Errorf("%s has a volume already", s.Workspace)
-	case !kept:
-		return fmt.Errorf("%s has no data preserved at %s", s.Workspace, s.At)
-	}
-	delete(h.preserved, key)
-	h.volumes[s.Workspace] = files
-	return nil
 }

@@ -65,6 +65,14 @@ func (h *Host) DeleteRecord(_ context.Context, s plan.DeleteRecord, history []pl
 	return nil
 }
 
+// NoteHistory adds to the history and to nothing else.
+func (h *Host) NoteHistory(_ context.Context, _ plan.NoteHistory, history []plan.Entry) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.history = append(h.history, history...)
+	return nil
+}
+
 // SaveFailure notes why a change failed.
 func (h *Host) SaveFailure(_ context.Context, f plan.Failure, history []plan.Entry) error {
 	h.mu.Lock()

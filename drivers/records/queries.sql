@@ -28,10 +28,10 @@ SET last_error = excluded.last_error, version = records.version + 1, updated_at 
 WHERE records.set_name = excluded.set_name AND records.host = excluded.host;
 
 -- name: AddHistory :exec
-INSERT INTO history (at, who, plan, workspace, action, step, duration, error)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+INSERT INTO history (at, who, plan, workspace, action, reason, step, duration, error)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: ListHistory :many
-SELECT at, who, plan, workspace, action, step, duration, error FROM history
+SELECT at, who, plan, workspace, action, reason, step, duration, error FROM history
 WHERE workspace = CAST(sqlc.arg(workspace) AS text) OR CAST(sqlc.arg(workspace) AS text) = ''
 ORDER BY id DESC LIMIT CAST(sqlc.arg(most) AS bigint);

@@ -96,7 +96,7 @@ func (s *Store) History(ctx context.Context, q Query) ([]plan.Entry, error) {
 	for i, row := range rows {
 		all[i] = plan.Entry{
 			Time: time.UnixMicro(row.At).UTC(), Who: row.Who, Plan: row.Plan, Workspace: row.Workspace,
-			Action: plan.Action(row.Action), Step: row.Step, Error: row.Error,
+			Action: plan.Action(row.Action), Reason: row.Reason, Step: row.Step, Error: row.Error,
 			Duration: time.Duration(row.Duration) * time.Microsecond,
 		}
 	}
@@ -193,6 +193,11 @@ func (s *Store) DeleteRecord(ctx context.Context, step plan.DeleteRecord, histor
 	})
 }
 
+// NoteHistory adds to the history and to nothing else.
+func (s *Store) NoteHistory(ctx context.Context, _ plan.NoteHistory, history []plan.Entry) error {
+	return s.write(ctx, history, func(*query.Queries) error { return nil })
+}
+
 // SaveFailure notes on a record why its last change failed. The record of
 // another set or host is left alone: then only the history has it.
 func (s *Store) SaveFailure(ctx context.Context, f plan.Failure, history []plan.Entry) error {
@@ -220,7 +225,7 @@ func (s *Store) write(ctx context.Context, history []plan.Entry, change func(*qu
 		}
 		err = q.AddHistory(ctx, query.AddHistoryParams{
 			At: e.Time.UnixMicro(), Who: e.Who, Plan: e.Plan, Workspace: e.Workspace,
-			Action: string(e.Action), Step: e.Step, Duration: e.Duration.Microseconds(), Error: e.Error,
+			Action: string(e.Action), Reason: e.Reason, Step: e.Step, Duration: e.Duration.Microseconds(), Error: e.Error,
 		})
 	}
 	if err == nil {

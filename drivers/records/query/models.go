@@ -14,6 +14,7 @@ type History struct {
 	Step      string
 	Duration  int64
 	Error     string
+	Reason    string
 }
 
 type Record struct {

@@ -10,8 +10,8 @@ import (
 )
 
 const addHistory = `-- name: AddHistory :exec
-INSERT INTO history (at, who, plan, workspace, action, step, duration, error)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO history (at, who, plan, workspace, action, reason, step, duration, error)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 `
 
 type AddHistoryParams struct {
@@ -20,6 +20,7 @@ type AddHistoryParams struct {
 	Plan      string
 	Workspace string
 	Action    string
+	Reason    string
 	Step      string
 	Duration  int64
 	Error     string
@@ -32,6 +33,7 @@ func (q *Queries) AddHistory(ctx context.Context, arg AddHistoryParams) error {
 		arg.Plan,
 		arg.Workspace,
 		arg.Action,
+		arg.Reason,
 		arg.Step,
 		arg.Duration,
 		arg.Error,
@@ -119,7 +121,7 @@ func (q *Queries) InsertRecord(ctx context.Context, arg InsertRecordParams) (int
 }
 
 const listHistory = `-- name: ListHistory :many
-SELECT at, who, plan, workspace, action, step, duration, error FROM history
+SELECT at, who, plan, workspace, action, reason, step, duration, error FROM history
 WHERE workspace = CAST($1 AS text) OR CAST($1 AS text) = ''
 ORDER BY id DESC LIMIT CAST($2 AS bigint)
 `
@@ -135,6 +137,7 @@ type ListHistoryRow struct {
 	Plan      string
 	Workspace string
 	Action    string
+	Reason    string
 	Step      string
 	Duration  int64
 	Error     string
@@ -155,6 +158,7 @@ func (q *Queries) ListHistory(ctx context.Context, arg ListHistoryParams) ([]Lis
 			&i.Plan,
 			&i.Workspace,
 			&i.Action,
+			&i.Reason,
 			&i.Step,
 			&i.Duration,
 			&i.Error,

@@ -1,0 +1,144 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"carrel/spec"
+)
+
+// volume adds the step that makes a volume: on the way back data that was
+// discarded returns, else data that was preserved does, else what is left of a
+// lost container's, else it gets what the image has.
+func (p *planner) volume(s subject, change *Change, image string) {
+	if at, ok := p.recoverable(s.name); ok {
+		change.Steps = append(change.Steps, RecoverData{Workspace: s.name, At: at})
+		return
+	}
+	if kept, ok := p.preserved[s.name]; ok {
+		change.because("its preserved data returns")
+		change.Steps = append(change.Steps, RestoreData{Workspace: s.name, At: kept.At})
+		return
+	}
+	for _, key := range p.aliases(s.name) {
+		if slices.Contains(p.now.Snapshots, key) && s.container == nil {
+			change.because(fmt.Sprintf("root filesystem %s is left of a container that is gone", key))
+			change.Steps = append(change.Steps, MigrateData{Workspace: s.name, Snapshot: key, DataPath: s.want.DataPath})
+			return
+		}
+	}
+	change.Steps = append(change.Steps, CreateVolume{
+		Workspace: s.name, Image: image, DataPath: s.want.DataPath, User: s.want.User,
+	})
+}
+
+// recoverable is the discarded data that a failed change has to bring back.
+func (p *planner) recoverable(workspace string) (at time.Time, ok bool) {
+	for _, t := range p.now.Trash {
+		if p.back && t.Workspace == workspace {
+			at, ok = t.At, true
+		}
+	}
+	return at, ok
+}
+
+// bound reports whether the data of a container is in its volume. The data of
+// one that carrel did not make is in its root filesystem, or in another folder.
+func (p *planner) bound(c *Container, workspace string) bool {
+	return c.Volume != "" && c.Volume == p.now.VolumesDir+"/"+workspace
+}
+
+// migrate adds the steps that bring data into the volume, before the container
+// that has it elsewhere is deleted. What the volume holds already may be from a
+// run that was cut short, and the container may have run since: it is kept too.
+func (p *planner) migrate(s subject, change *Change, dataPath string) {
+	c := s.container
+	if p.volumes[s.name] {
+		change.Steps = append(change.Steps, PreserveData{Workspace: s.name, At: p.now.Time})
+	}
+	step := MigrateData{Workspace: s.name, Snapshot: c.Snapshot, DataPath: dataPath}
+	reason := fmt.Sprintf("container %s keeps its data in its root filesystem", c.ID)
+	if c.Volume != "" {
+		step = MigrateData{Workspace: s.name, Folder: c.Volume, DataPath: "/"}
+		reason = fmt.Sprintf("container %s keeps its data in %s, which stays as it is", c.ID, c.Volume)
+	}
+	change.because(reason)
+	change.Steps = append(change.Steps, step)
+	p.volumes[s.name] = true
+}
+
+// discard adds the step that gives up the data of a workspace.
+func (p *planner) discard(s subject, change *Change, policy spec.PreservePolicy) {
+	change.Cost = CostDataAtRisk
+	change.because(fmt.Sprintf("preserveData is %s: its data is deleted", policy))
+	change.Steps = append(change.Steps, DiscardData{Workspace: s.name, At: p.now.Time})
+	p.volumes[s.name] = false
+	p.discarded[s.name] = true
+}
+
+// setAside adds the steps that take the data of a workspace that goes out of
+// use. The policy that counts is the one that was applied: deleting a spec
+// cannot take a protection away with it. An orphan's is always kept.
+func (p *planner) setAside(s subject, change *Change) {
+	policy, c := spec.PreserveAlways, s.container
+	if was := applied(s); was != nil && s.record != nil {
+		policy = was.PreserveData
+	}
+	if policy != spec.PreserveAlways {
+		if p.volumes[s.name] {
+			p.discard(s, change, policy)
+		} else if c != nil && c.Volume == "" {
+			change.Cost = CostDataAtRisk
+			change.because(fmt.Sprintf("preserveData is %s: the data in its root filesystem is deleted", policy))
+		}
+		return
+	}
+	at := p.now.Time
+	if c != nil && c.Volume == "" {
+		p.migrate(s, change, dataPath(s))
+		at = at.Add(time.Nanosecond) // later than what the volume held before
+	}
+	if p.volumes[s.name] {
+		change.Steps = append(change.Steps, PreserveData{Workspace: s.name, At: at})
+	}
+}
+
+func dataPath(s subject) string {
+	if was := applied(s); was != nil {
+		return was.DataPath
+	}
+	return spec.Default().DataPath
+}
+
+// clean adds the removal of what was discarded, once nothing can need it any
+// more: at the end of the change that discarded it, or of the next.
+func (p *planner) clean() {
+	left := map[string]bool{}
+	for _, t := range p.now.Trash {
+		left[t.Workspace] = true
+	}
+	for i := range p.plan.Changes {
+		c := &p.plan.Changes[i]
+		if left[c.Workspace] || p.discarded[c.Workspace] {
+			c.Steps = slices.Insert(c.Steps, len(c.Steps)-1, Step(EmptyTrash{Workspace: c.Workspace})) // what is last writes it down
+			delete(left, c.Workspace)
+		}
+	}
+	for workspace := range left {
+		if !p.cleans(workspace) {
+			continue
+		}
+		p.add(subject{name: workspace}, Change{
+			Action: ActionClean, Cost: CostNone, Reasons: []string{"its discarded data is not removed yet"},
+			Steps: []Step{EmptyTrash{Workspace: workspace}},
+		})
+	}
+}
+
+// cleans reports whether leftovers of a workspace are this plan's to remove:
+// not when another set has a workspace of that name.
+func (p *planner) cleans(workspace string) bool {
+	r := p.records[workspace]
+	return r == nil || r.Set == p.want.Name && r.Host == p.now.Host
+}
