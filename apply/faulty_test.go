@@ -84,3 +84,47 @@ func (f faulty) DeleteRecord(ctx context.Context, s plan.DeleteRecord, history [
 func (f faulty) SaveFailure(ctx context.Context, s plan.Failure, history []plan.Entry) error {
 	return f.call("SaveFailure", func() error { return f.Host.SaveFailure(ctx, s, history) })
 }
+
+func (f faulty) ViewSnapshot(ctx context.Context, s plan.MigrateData, fn func(string) error) error {
+	return f.call("ViewSnapshot", func() error { return f.Host.ViewSnapshot(ctx, s, fn) })
+}
+
+func (f faulty) MigrateData(ctx context.Context, s plan.MigrateData, root string) error {
+	return f.call("MigrateData", func() error { return f.Host.MigrateData(ctx, s, root) })
+}
+
+func (f faulty) DiscardData(ctx context.Context, s plan.DiscardData) error {
+	return f.call("DiscardData", func() error { return f.Host.DiscardData(ctx, s) })
+}
+
+func (f faulty) DiscardPreserved(ctx context.Context, s plan.DiscardPreserved) error {
+	return f.call("DiscardPreserved", func() error { return f.Host.DiscardPreserved(ctx, s) })
+}
+
+func (f faulty) RecoverData(ctx context.Context, s plan.RecoverData) error {
+	return f.call("RecoverData", func() error { return f.Host.RecoverData(ctx, s) })
+}
+
+func (f faulty) EmptyTrash(ctx context.Context, s plan.EmptyTrash) error {
+	return f.call("EmptyTrash", func() error { return f.Host.EmptyTrash(ctx, s) })
+}
+
+func (f faulty) ExtractData(ctx context.Context, s plan.ExtractData) error {
+	return f.call("ExtractData", func() error { return f.Host.ExtractData(ctx, s) })
+}
+
+func (f faulty) PlaceData(ctx context.Context, s plan.PlaceData) error {
+	return f.call("PlaceData", func() error { return f.Host.PlaceData(ctx, s) })
+}
+
+func (f faulty) AttachNetwork(ctx context.Context, s plan.AttachNetwork) error {
+	return f.call("AttachNetwork", func() error { return f.Host.AttachNetwork(ctx, s) })
+}
+
+func (f faulty) DetachNetwork(ctx context.Context, s plan.DetachNetwork) error {
+	return f.call("DetachNetwork", func() error { return f.Host.DetachNetwork(ctx, s) })
+}
+
+func (f faulty) NoteHistory(ctx context.Context, s plan.NoteHistory, history []plan.Entry) error {
+	return f.call("NoteHistory", func() error { return f.Host.NoteHistory(ctx, s, history) })
+}

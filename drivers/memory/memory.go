@@ -122,6 +122,20 @@ func (h *Host) Break(workspace string, namespace bool) {
 	h.networks[workspace] = a
 }
 
+// Keep puts preserved data here.
+func (h *Host) Keep(workspace string, data map[string]string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.preserved[preservedKey{workspace, h.now()}] = data
+}
+
+// Folder puts a folder, or an archive, on the host.
+func (h *Host) Folder(path string, data map[string]string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.folders[path] = data
+}
+
 // Device puts a device here.
 func (h *Host) Device(name, digest string) {
 	h.mu.Lock()
