@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"drivers/drivertest":       {"plan", "schema", "spec"},
 	"drivers/drivertest/guest": {},
 	"drivers":                  {"drivers/cdi", "drivers/cni", "drivers/containerd", "drivers/records", "drivers/volumes", "plan", "spec"},
-	"cmd/carrel":               {"apply", "drivers", "drivers/containerd", "drivers/records", "plan", "schema", "spec"},
+	"cmd/carrel":               {"apply", "drivers", "drivers/cdi", "drivers/containerd", "drivers/records", "drivers/volumes", "plan", "schema", "spec"},
 	"examples/agent":           {},
 	"examples/agent/image":     {},
 	".":                        {},

@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"carrel/drivers/cdi"
+	"carrel/drivers/cni"
 	"carrel/drivers/containerd"
 	"carrel/drivers/records"
 	"carrel/drivers/volumes"
@@ -30,14 +32,28 @@ type Config struct {
 	Namespace   string // containerd's
 	Snapshotter string
 	HostsDir    string // registries' hosts.toml folders
+	RunDir      string // of what ends with the boot: network namespaces
+	CNIConfDir  string
+	CNIBinDirs  []string
+	Subnet      string // of the built-in network
+	CDISpecDirs []string
+
+	// DeviceWait is how long to wait for the CDI files of vendors that have
+	// none yet, as at boot. Waiting is told of it, once.
+	DeviceWait time.Duration
+	Waiting    func(missing string)
 }
 
 // Host is a host whose drivers are open.
 type Host struct {
 	Name    string
 	Runtime *containerd.Driver
+	Network *cni.Driver
+	Devices *cdi.Driver
 	Volumes *volumes.Driver
 	Records *records.Store
+
+	config Config
 }
 
 // StoreURL is the URL of the store.
@@ -57,14 +73,20 @@ func OpenReadOnly(ctx context.Context, c Config) (*Host, error) {
 }
 
 func open(ctx context.Context, c Config, store func(context.Context, string) (*records.Store, error)) (*Host, error) {
-	h := &Host{Name: c.Host, Volumes: volumes.New(c.StateDir)}
+	h := &Host{
+		Name: c.Host, config: c, Volumes: volumes.New(c.StateDir), Devices: cdi.New(c.CDISpecDirs...),
+		Network: cni.New(cni.Config{
+			ConfDir: c.CNIConfDir, BinDirs: c.CNIBinDirs, RunDir: c.RunDir, StateDir: c.StateDir, Namespace: c.Namespace, Subnet: c.Subnet,
+		}),
+	}
 	var group sync.WaitGroup
 	var noRecords, noRuntime error
 	group.Go(func() { h.Records, noRecords = store(ctx, c.StoreURL()) })
 	group.Go(func() {
 		h.Runtime, noRuntime = containerd.Open(ctx, containerd.Config{
 			Address: c.Address, Namespace: c.Namespace, Snapshotter: c.Snapshotter, HostsDir: c.HostsDir,
-			VolumesDir: h.Volumes.Dir(), LogsDir: filepath.Join(c.StateDir, "logs"),
+			VolumesDir: h.Volumes.Dir(), LogsDir: filepath.Join(c.StateDir, "logs"), RunDir: c.RunDir,
+			Inject: h.Devices.Inject,
 		})
 	})
 	group.Wait()
@@ -89,7 +111,7 @@ func (h *Host) Close() error {
 // Observe reads everything at the same time. What is wanted says only which
 // images to ask their sources about.
 func (h *Host) Observe(ctx context.Context, want spec.Set) (plan.State, error) {
-	now := plan.State{Host: h.Name, Time: time.Now().UTC()}
+	now := plan.State{Host: h.Name, Time: time.Now().UTC(), VolumesDir: h.Volumes.Dir()}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		now.Records, err = h.Records.Records(ctx)
@@ -104,6 +126,18 @@ func (h *Host) Observe(ctx context.Context, want spec.Set) (plan.State, error) {
 		return err
 	})
 	group.Go(func() (err error) {
+		now.Snapshots, err = h.Runtime.Snapshots(ctx)
+		return err
+	})
+	group.Go(func() (err error) {
+		now.Networks, err = h.Network.Attachments(ctx)
+		return err
+	})
+	group.Go(func() (err error) {
+		now.Devices, err = h.devices(ctx, here(want, h.Name))
+		return err
+	})
+	group.Go(func() (err error) {
 		now.Images, err = h.Runtime.Images(ctx, here(want, h.Name))
 		return err
 	})
@@ -112,9 +146,27 @@ func (h *Host) Observe(ctx context.Context, want spec.Set) (plan.State, error) {
 		if err == nil {
 			now.Preserved, err = h.Volumes.Preserved(ctx)
 		}
+		if err == nil {
+			now.Trash, err = h.Volumes.Trash(ctx)
+		}
 		return err
 	})
 	return now, group.Wait()
+}
+
+// devices waits for the devices of workspaces whose vendors are not here yet,
+// then says what there is.
+func (h *Host) devices(ctx context.Context, want []spec.Workspace) (plan.Devices, error) {
+	var names []string
+	for _, w := range want {
+		names = append(names, w.Devices...)
+	}
+	if len(names) > 0 && h.config.DeviceWait > 0 {
+		if err := h.Devices.Wait(ctx, names, h.config.DeviceWait, h.config.Waiting); err != nil {
+			return plan.Devices{}, err
+		}
+	}
+	return h.Devices.Devices(ctx)
 }
 
 // gone reports whether a file that described a workspace is known to be gone.

@@ -199,7 +199,7 @@ func TestTable(t *testing.T) {
 		{"R C, and the data is to go", func(s *scene) {
 			s.none("D")
 			s.now.Records[0].Applied.PreserveData = spec.PreserveOnReplace
-		}, `WARNING: this deletes the data of bot (it needs --allow-data-loss)
+		}, `WARNING: this deletes data of bot for good (it needs --allow-data-loss)
 Plan for set s on host h: 1 to delete, 0 unchanged.
 
   - bot: delete (cost: data at risk)
@@ -228,7 +228,7 @@ Plan for set s on host h: 1 to delete, 0 unchanged.
 		{"D R C, and new data with each container", func(s *scene) {
 			s.want.Workspaces[0].PreserveData, s.now.Containers[0].Applied.PreserveData = spec.PreserveNever, spec.PreserveNever
 			s.want.Workspaces[0].User = "7"
-		}, `WARNING: this deletes the data of bot (it needs --allow-data-loss)
+		}, `WARNING: this deletes data of bot for good (it needs --allow-data-loss)
 Plan for set s on host h: 1 to replace, 0 unchanged.
 
 -/+ bot: replace (cost: data at risk)

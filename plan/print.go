@@ -187,7 +187,7 @@ func (p Plan) summary() string {
 func (p Plan) warnings() []string {
 	var lines []string
 	if losses := p.Losses(); len(losses) > 0 {
-		lines = append(lines, fmt.Sprintf("this deletes the data of %s (it needs --allow-data-loss)", strings.Join(losses, ", ")))
+		lines = append(lines, fmt.Sprintf("this deletes data of %s for good (it needs --allow-data-loss)", strings.Join(losses, ", ")))
 	}
 	if p.MassDelete() {
 		lines = append(lines, fmt.Sprintf("this deletes %d of the %d workspaces of set %s (it needs --allow-mass-delete)",

@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,6 +19,7 @@ type Status struct {
 	UpSince   *time.Time  `json:"upSince,omitempty"`
 	ExitCode  *uint32     `json:"exitCode,omitempty"`
 	ExitedAt  *time.Time  `json:"exitedAt,omitempty"`
+	OOMKills  uint64      `json:"oomKills,omitempty"` // of the task, for want of memory
 	Container string      `json:"container,omitempty"`
 	Image     string      `json:"image,omitempty"`
 	Digest    string      `json:"digest,omitempty"`
@@ -52,6 +54,11 @@ func Statuses(now State) []Status {
 	for _, v := range now.Volumes {
 		if s := byName[v.Workspace]; s != nil {
 			s.Volume = v.Path
+		}
+	}
+	for _, a := range now.Networks {
+		if s := byName[a.Workspace]; s != nil {
+			s.Address = strings.Join(a.Addresses, ", ")
 		}
 	}
 	for _, v := range now.Preserved {
@@ -92,7 +99,7 @@ func (s *Status) addContainer(c Container) {
 			s.State = "held"
 		}
 	}
-	s.Digest, s.Running = c.Digest, c.Task.Alive()
+	s.Digest, s.Running, s.OOMKills = c.Digest, c.Task.Alive(), c.Task.OOMKills
 	if c.Applied != nil {
 		s.Image = c.Applied.Image
 	}

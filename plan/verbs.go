@@ -58,6 +58,30 @@ func Restart(now State, names ...string) (Plan, error) {
 	})
 }
 
+// Halt plans to end the task of a workspace for a while, without a hold: if
+// nobody resumes it, the next apply does.
+func Halt(now State, name string) (Plan, error) {
+	return each(now, []string{name}, func(p *planner, s subject) {
+		if s.container == nil || !s.container.Task.Alive() {
+			p.plan.Unchanged++
+			return
+		}
+		p.add(s, Change{Action: ActionStop, Cost: CostRestart, Reasons: []string{"its data is copied"}, Steps: []Step{stop(s)}})
+	})
+}
+
+// Resume plans to start the task of a workspace that was halted.
+func Resume(now State, name string) (Plan, error) {
+	return each(now, []string{name}, func(p *planner, s subject) {
+		if !p.startable(s) {
+			return
+		}
+		change := Change{Action: ActionStart, Cost: CostNone, Reasons: []string{"its data was copied"}}
+		p.start(s, &change, networkOf(s), s.container.ID)
+		p.add(s, change)
+	})
+}
+
 // Delete plans to take workspaces away, whatever the specs say: a spec that
 // still describes one makes it anew at the next apply.
 func Delete(now State, names ...string) (Plan, error) {

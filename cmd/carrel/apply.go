@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"strings"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -33,7 +34,7 @@ func applyFlags(cmd *cobra.Command) *applyOptions {
 	flags := cmd.Flags()
 	flags.BoolVar(&o.approve, "auto-approve", false, "do not ask")
 	flags.BoolVar(&o.massDelete, "allow-mass-delete", false, "allow deleting more than half of the set, and at least three workspaces")
-	flags.BoolVar(&o.dataLoss, "allow-data-loss", false, "allow deleting data (there is no plan yet that would)")
+	flags.BoolVar(&o.dataLoss, "allow-data-loss", false, "allow deleting the data of workspaces whose preserveData says so")
 	flags.IntVar(&o.parallel, "parallelism", parallelism(), "how many workspaces at a time")
 	flags.DurationVar(&o.lockTimeout, "lock-timeout", 30*time.Second, "how long to wait for another run on this host")
 	return o
@@ -69,16 +70,11 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 		return fmt.Errorf("--parallelism must be at least 1, not %d", o.parallel)
 	}
 	ctx := cmd.Context()
-	unlock, err := apply.Lock(ctx, c.StateDir, who()+" with carrel "+cmd.Name(), o.lockTimeout)
+	host, done, err := openLocked(ctx, cmd.CommandPath(), c, o.lockTimeout)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	host, err := drivers.Open(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, host.Close()) }()
+	defer func() { err = errors.Join(err, done()) }()
 	now, err := host.Observe(ctx, want)
 	if err != nil {
 		return err
@@ -97,13 +93,62 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 		return err
 	}
 	show := progress(cmd.OutOrStdout(), cmd.ErrOrStderr(), *o.output)
-	runner := apply.Runner{
-		Runtime: host.Runtime, Volumes: host.Volumes, Records: host.Records,
-		Observe: func(ctx context.Context) (plan.State, error) { return host.Observe(ctx, spec.Set{}) },
-		Who:     who(), Parallel: o.parallel, Report: show.event,
-	}
+	runner := newRunner(host, o)
+	runner.Report = show.event
 	err = runner.Run(ctx, p)
 	return errors.Join(err, show.done(p, err))
+}
+
+// openLocked opens the host for changing it, while no other run does.
+func openLocked(ctx context.Context, command string, c drivers.Config, timeout time.Duration) (host *drivers.Host, done func() error, err error) {
+	unlock, err := apply.Lock(ctx, c.StateDir, who()+" with "+command, timeout)
+	if err != nil {
+		return nil, nil, err
+	}
+	host, err = drivers.Open(ctx, c)
+	if err != nil {
+		return nil, nil, errors.Join(err, unlock())
+	}
+	return host, func() error { return errors.Join(host.Close(), unlock()) }, nil
+}
+
+func newRunner(host *drivers.Host, o applyOptions) *apply.Runner {
+	return &apply.Runner{
+		Runtime: host.Runtime, Network: host.Network, Volumes: host.Volumes, Records: host.Records,
+		Observe: func(ctx context.Context) (plan.State, error) { return host.Observe(ctx, spec.Set{}) },
+		Who:     who(), Parallel: o.parallel,
+	}
+}
+
+// halted is a workspace that does not run while its data is copied. It is
+// started again, if it ran, by the function that it gives.
+func halted(ctx context.Context, command string, c drivers.Config, o applyOptions, name string) (resume func() error, err error) {
+	host, done, err := openLocked(ctx, command, c, o.lockTimeout)
+	if err != nil {
+		return nil, err
+	}
+	carryOut := func(ctx context.Context, decide func(plan.State, string) (plan.Plan, error)) (bool, error) {
+		now, err := host.Observe(ctx, spec.Set{})
+		if err != nil {
+			return false, err
+		}
+		p, err := decide(now, name)
+		if err != nil || p.Empty() {
+			return false, err
+		}
+		return true, newRunner(host, o).Run(ctx, p)
+	}
+	ran, err := carryOut(ctx, plan.Halt)
+	if err != nil {
+		return nil, errors.Join(err, done())
+	}
+	return func() error {
+		if !ran {
+			return done()
+		}
+		_, err := carryOut(context.WithoutCancel(ctx), plan.Resume)
+		return errors.Join(err, done())
+	}, nil
 }
 
 // allowed says why a plan may not be carried out as it was asked for.
@@ -111,6 +156,9 @@ func allowed(p plan.Plan, o applyOptions) error {
 	if p.MassDelete() && !o.massDelete {
 		return fmt.Errorf("refused: %d of the %d workspaces of set %s would be deleted (check the path, or pass --allow-mass-delete)",
 			len(p.Deletes()), p.Owned, p.Set)
+	}
+	if losses := p.Losses(); len(losses) > 0 && !o.dataLoss {
+		return fmt.Errorf("refused: the data of %s would be deleted (pass --allow-data-loss if it may be)", strings.Join(losses, ", "))
 	}
 	if o.planned == "" {
 		return nil

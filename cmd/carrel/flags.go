@@ -18,6 +18,8 @@ const (
 	defaultAddress   = "/run/containerd/containerd.sock"
 	defaultNamespace = "carrel"
 	defaultHostsDir  = "/etc/containerd/certs.d"
+	defaultRunDir    = "/run/carrel"
+	defaultConfDir   = "/etc/cni/net.d"
 	maxParallelism   = 16
 )
 
@@ -32,6 +34,11 @@ func hostFlags(cmd *cobra.Command) *drivers.Config {
 	flags.StringVar(&c.Namespace, "namespace", defaultNamespace, "containerd namespace; no other is touched")
 	flags.StringVar(&c.Snapshotter, "snapshotter", "overlayfs", "containerd snapshotter")
 	flags.StringVar(&c.HostsDir, "hosts-dir", defaultHostsDir, "folder of registries' hosts.toml")
+	flags.StringVar(&c.RunDir, "run-dir", defaultRunDir, "folder of network namespaces; one for each state dir")
+	flags.StringVar(&c.CNIConfDir, "cni-conf-dir", defaultConfDir, "folder of CNI configurations; without one there is a built-in bridge")
+	flags.StringSliceVar(&c.CNIBinDirs, "cni-bin-dir", []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"}, "folders of CNI plugins")
+	flags.StringVar(&c.Subnet, "subnet", "10.63.0.0/16", "subnet of the built-in bridge")
+	flags.StringSliceVar(&c.CDISpecDirs, "cdi-spec-dir", []string{"/etc/cdi", "/var/run/cdi"}, "folders of CDI files; later ones win")
 	flags.StringVar(&c.Host, "host", hostname(), "name of this host in specs and records")
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) }
 	return c

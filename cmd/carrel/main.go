@@ -84,6 +84,7 @@ func root() *cobra.Command {
 		validateCommand(), schemaCommand(), versionCommand(),
 		planCommand(settings), applyCommand(settings), statusCommand(settings), historyCommand(settings),
 		startCommand(settings), stopCommand(settings), restartCommand(settings), deleteCommand(settings),
+		dataCommand(settings), devicesCommand(settings),
 	)
 	return cmd
 }

@@ -120,10 +120,14 @@ func asYAML(out io.Writer, all []plan.Status) error {
 }
 
 func state(s plan.Status, now time.Time) string {
-	if s.ExitCode == nil || s.Held {
-		return s.State
+	short := ""
+	if s.OOMKills > 0 {
+		short = ", out of memory"
 	}
-	return fmt.Sprintf("exited %d, %s ago", *s.ExitCode, plan.Since(now.Sub(*s.ExitedAt)))
+	if s.ExitCode == nil || s.Held {
+		return s.State + short
+	}
+	return fmt.Sprintf("exited %d%s, %s ago", *s.ExitCode, short, plan.Since(now.Sub(*s.ExitedAt)))
 }
 
 func pid(s plan.Status) string {
@@ -205,14 +209,14 @@ func showHistory(out io.Writer, entries []plan.Entry, form string) error {
 		return encoder.Encode(entries)
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "TIME\tWHO\tPLAN\tWORKSPACE\tSTEP\tTOOK\tRESULT")
+	fmt.Fprintln(table, "TIME\tWHO\tPLAN\tWORKSPACE\tACTION\tBECAUSE\tSTEP\tTOOK\tRESULT")
 	for _, e := range entries {
 		result := "done"
 		if e.Error != "" {
 			result = "failed: " + e.Error
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.Time.Format(time.RFC3339), e.Who, e.Plan, e.Workspace,
-			e.Step, e.Duration.Round(time.Millisecond), result)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.Time.Format(time.RFC3339), e.Who, e.Plan, e.Workspace,
+			e.Action, dash(e.Reason), e.Step, e.Duration.Round(time.Millisecond), result)
 	}
 	return table.Flush()
 }

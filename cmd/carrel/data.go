@@ -1,0 +1,228 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"carrel/drivers"
+	"carrel/drivers/volumes"
+	"carrel/plan"
+	"carrel/spec"
+)
+
+func dataCommand(host *drivers.Config) *cobra.Command {
+	cmd := &cobra.Command{Use: "data", Short: "List, restore, remove, export and import the data of workspaces"}
+	cmd.AddCommand(dataLsCommand(host), dataRestoreCommand(host), dataRmCommand(host), dataExportCommand(host), dataImportCommand(host))
+	return cmd
+}
+
+// dataView is one volume, or what was preserved of one.
+type dataView struct {
+	Workspace   string     `json:"workspace"`
+	PreservedAt *time.Time `json:"preservedAt,omitempty"` // not of one in use
+	Bytes       *int64     `json:"bytes,omitempty"`
+	Path        string     `json:"path"`
+}
+
+func dataLsCommand(host *drivers.Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ls [NAME...]",
+		Short: "List volumes and preserved data of this host",
+	}
+	output := outputFlag(cmd, "table", "json")
+	size := cmd.Flags().Bool("size", false, "also measure them, which reads every folder")
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		if err := oneOf("output", *output, "table", "json"); err != nil {
+			return err
+		}
+		driver := volumes.New(host.StateDir)
+		all, err := listData(cmd.Context(), driver, names)
+		if err != nil {
+			return err
+		}
+		for i := range all {
+			if *size {
+				bytes, err := driver.Usage(cmd.Context(), all[i].Path)
+				if err != nil {
+					return err
+				}
+				all[i].Bytes = &bytes
+			}
+		}
+		return showData(cmd.OutOrStdout(), all, *output)
+	}
+	return cmd
+}
+
+func listData(ctx context.Context, driver *volumes.Driver, names []string) ([]dataView, error) {
+	live, err := driver.Volumes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	preserved, err := driver.Preserved(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := []dataView{}
+	for _, v := range live {
+		all = append(all, dataView{Workspace: v.Workspace, Path: v.Path})
+	}
+	for _, v := range preserved {
+		all = append(all, dataView{Workspace: v.Workspace, PreservedAt: &v.At, Path: v.Path})
+	}
+	slices.SortStableFunc(all, func(a, b dataView) int { return cmp.Compare(a.Workspace, b.Workspace) })
+	if len(names) == 0 {
+		return all, nil
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(all, func(d dataView) bool { return d.Workspace == name }) {
+			return nil, fmt.Errorf("this host has no data of %s (carrel data ls lists all)", name)
+		}
+	}
+	return slices.DeleteFunc(all, func(d dataView) bool { return !slices.Contains(names, d.Workspace) }), nil
+}
+
+func showData(out io.Writer, all []dataView, form string) error {
+	if form == "json" {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(all)
+	}
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(out, "This host has no data of workspaces.")
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NAME\tPRESERVED\tSIZE\tPATH")
+	for _, d := range all {
+		at, size := "in use", "-"
+		if d.PreservedAt != nil {
+			at = d.PreservedAt.UTC().Format(time.RFC3339)
+		}
+		if d.Bytes != nil {
+			size = units.BytesSize(float64(*d.Bytes))
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", d.Workspace, at, size, d.Path)
+	}
+	return table.Flush()
+}
+
+func dataRestoreCommand(host *drivers.Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "restore NAME",
+		Short: "Make preserved data the volume again; the data it has now is preserved",
+		Args:  cobra.ExactArgs(1),
+	}
+	o := applyFlags(cmd)
+	at := cmd.Flags().String("at", "", "when it was preserved, as carrel data ls says it (default: the newest)")
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		return change(cmd, *host, *o, spec.Set{}, func(now plan.State) (plan.Plan, error) { return plan.Restore(now, names[0], *at) })
+	}
+	return cmd
+}
+
+func dataRmCommand(host *drivers.Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rm NAME",
+		Short: "Delete preserved data of a workspace for good",
+		Args:  cobra.ExactArgs(1),
+	}
+	o := applyFlags(cmd)
+	at := cmd.Flags().String("at", "", "when it was preserved, as carrel data ls says it (default: all of it)")
+	yes := cmd.Flags().Bool("yes", false, "do not ask")
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		o.approve = o.approve || *yes
+		o.dataLoss = true // it is what the command is for
+		return change(cmd, *host, *o, spec.Set{}, func(now plan.State) (plan.Plan, error) { return plan.Discard(now, names[0], *at) })
+	}
+	return cmd
+}
+
+func dataImportCommand(host *drivers.Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "import NAME FILE",
+		Short: "Make an archive the volume of a workspace; the data it has now is preserved",
+		Long:  "FILE is a tar archive, plain or compressed with zstd or gzip. It is unpacked beside the volume first; the workspace stops only for the swap.",
+		Args:  cobra.ExactArgs(2),
+	}
+	o := applyFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		file, err := filepath.Abs(args[1])
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(file); err != nil {
+			return err
+		}
+		return change(cmd, *host, *o, spec.Set{}, func(now plan.State) (plan.Plan, error) { return plan.Import(now, args[0], file) })
+	}
+	return cmd
+}
+
+func dataExportCommand(host *drivers.Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "export NAME",
+		Short: "Write the volume of a workspace into an archive: tar, compressed with zstd",
+		Args:  cobra.ExactArgs(1),
+	}
+	file := cmd.Flags().StringP("output", "o", "", "the archive, or - for standard output (default: NAME.tar.zst)")
+	still := cmd.Flags().Bool("stop", false, "stop the workspace meanwhile, for a copy of one moment")
+	o := applyOptions{approve: true, parallel: 1, lockTimeout: 30 * time.Second}
+	cmd.RunE = func(cmd *cobra.Command, names []string) (err error) {
+		ctx, name := cmd.Context(), names[0]
+		out, finish, err := archiveFile(cmd.OutOrStdout(), cmp.Or(*file, name+".tar.zst"))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, finish(err)) }()
+		if *still {
+			resume, err := halted(ctx, cmd.CommandPath(), *host, o, name)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, resume()) }()
+		}
+		show := copied(cmd.ErrOrStderr(), "export "+name)
+		defer show.end()
+		return volumes.New(host.StateDir).Export(ctx, name, out, show.at)
+	}
+	return cmd
+}
+
+// archiveFile is a file that is not there unless it is whole, or standard
+// output.
+func archiveFile(stdout io.Writer, path string) (out io.Writer, finish func(failed error) error, err error) {
+	if path == "-" {
+		if terminal(stdout) {
+			return nil, nil, errors.New("refused: an archive is nothing for a terminal (name a file with -o, or redirect)")
+		}
+		return stdout, func(error) error { return nil }, nil
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%s exists (name another file with -o)", path)
+	}
+	part := path + ".part"
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	return f, func(failed error) error {
+		if failed != nil {
+			return errors.Join(f.Close(), os.Remove(part))
+		}
+		return errors.Join(f.Sync(), f.Close(), os.Rename(part, path))
+	}, nil
+}
