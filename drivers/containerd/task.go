@@ -56,9 +56,7 @@ const startTimeout = 20 * time.Second
 // startAnew starts a task, again if need be. What a run that was killed left
 // makes the start fail at first: what it left in the runtime goes away with the
 // first attempt, and what it left in containerd is cleaned by containerd itself.
-// It is given the time for that: a cleaning beside its own can leave the folder
-// of the task behind, and then no task can be made under that name until
-// containerd is started anew.
+// It is given the time for that: a cleaning beside its own can leave more.
 func (d *Driver) startAnew(ctx context.Context, s plan.StartTask, container client.Container) error {
 	limit := time.After(leftoverTimeout)
 	for attempt, wait := 1, leftoverRetry; ; attempt, wait = attempt+1, min(2*wait, leftoverRetryMost) {
@@ -79,10 +77,11 @@ func (d *Driver) startAnew(ctx context.Context, s plan.StartTask, container clie
 		case <-ctx.Done():
 			return err
 		}
-		if attempt >= leftoverPatience {
-			if err := d.clear(ctx, container); err != nil {
-				return err
-			}
+		if attempt < leftoverPatience {
+			continue
+		}
+		if failed := errors.Join(d.clear(ctx, container), d.removeBundle(s.Container, err)); failed != nil {
+			return failed
 		}
 	}
 }
