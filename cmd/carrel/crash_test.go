@@ -109,14 +109,12 @@ func (b *bed) world() string {
 		b.must(err)
 		fmt.Fprintf(&text, "container %s of %s: %s, %s\n", c.ID(), info.Labels["carrel/workspace"], info.Image, status.Status)
 	}
-	for _, dir := range []string{"volumes", "preserved", "partial"} {
-		entries, err := os.ReadDir(filepath.Join(b.dir, "state", dir))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			b.t.Fatal(err)
-		}
-		for _, e := range entries {
-			seed, err := os.ReadFile(filepath.Join(b.dir, "state", dir, e.Name(), "seed"))
-			fmt.Fprintf(&text, "%s %s: %s %v\n", dir, e.Name(), seed, err)
+	for _, pattern := range []string{"volumes/*", "preserved/*/*", "partial/*"} {
+		folders, err := filepath.Glob(filepath.Join(b.dir, "state", pattern))
+		b.must(err)
+		for _, folder := range folders {
+			seed, err := os.ReadFile(filepath.Join(folder, "seed"))
+			fmt.Fprintf(&text, "%s: %s %v\n", folder, seed, err)
 		}
 	}
 	text.WriteString(b.run("status"))

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/containerd/containerd/v2/core/mount"
 )
 
 // killShims ends the shims of a container that has no task. A shim whose client
@@ -37,6 +39,33 @@ func (d *Driver) killShims(container string) error {
 		}
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("end the shim of %s, process %d: %w", container, pid, err)
+		}
+	}
+	return nil
+}
+
+// removeBundle removes the folder of a task that containerd has forgotten. When
+// a client is killed while it makes a task, two cleanings of containerd (seen
+// with 2.4) can meet in such a way that the folder stays, and then no task can
+// be made under that name. Containerd removes such folders itself, but only
+// when it starts. Where they are is told by nothing but the error.
+func (d *Driver) removeBundle(container string, refused error) error {
+	tail := filepath.Join("io.containerd.runtime.v2.task", d.Namespace, container)
+	_, path, _ := strings.Cut(refused.Error(), "mkdir ")
+	path, _, exists := strings.Cut(path, ": "+syscall.EEXIST.Error())
+	if !exists || !filepath.IsAbs(path) || !strings.HasSuffix(path, "/"+tail) {
+		return nil
+	}
+	if err := d.killShims(container); err != nil {
+		return err
+	}
+	// What an interrupted removal left has the same name, hidden.
+	for _, folder := range []string{filepath.Join(filepath.Dir(path), "."+container), path} {
+		if err := mount.UnmountRecursive(filepath.Join(folder, "rootfs"), 0); err != nil {
+			return fmt.Errorf("what is left of the task of %s: %w", container, err)
+		}
+		if err := os.RemoveAll(folder); err != nil {
+			return fmt.Errorf("what is left of the task of %s: %w", container, err)
 		}
 	}
 	return nil

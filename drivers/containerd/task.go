@@ -41,8 +41,10 @@ func (d *Driver) StartTask(ctx context.Context, s plan.StartTask) error {
 	case plan.TaskUnknown:
 		return fmt.Errorf("the shim of container %s does not answer (look at its process %d)", s.Container, task.PID)
 	}
-	if err := d.clear(ctx, container); err != nil {
-		return err
+	if task.Status != plan.TaskNone {
+		if err := d.clear(ctx, container); err != nil {
+			return err
+		}
 	}
 	return d.startAnew(ctx, s, container)
 }
@@ -53,11 +55,11 @@ const startTimeout = 20 * time.Second
 
 // startAnew starts a task, again if need be. What a run that was killed left
 // makes the start fail at first: what it left in the runtime goes away with the
-// first attempt, and what it left in containerd is cleaned by containerd itself,
-// in its own time.
+// first attempt, and what it left in containerd is cleaned by containerd itself.
+// It is given the time for that: a cleaning beside its own can leave more.
 func (d *Driver) startAnew(ctx context.Context, s plan.StartTask, container client.Container) error {
 	limit := time.After(leftoverTimeout)
-	for attempt := 1; ; attempt++ {
+	for attempt, wait := 1, leftoverRetry; ; attempt, wait = attempt+1, min(2*wait, leftoverRetryMost) {
 		err := d.start(ctx, s, container)
 		var refused *runtimeError
 		if err == nil || attempt > 1 && errors.As(err, &refused) && !refused.leftover() {
@@ -69,11 +71,17 @@ func (d *Driver) startAnew(ctx context.Context, s plan.StartTask, container clie
 			}
 		}
 		select {
-		case <-time.After(leftoverRetry):
+		case <-time.After(wait):
 		case <-limit:
-			return err
+			return fmt.Errorf("%w (tried for %s: see containerd's log, and restart containerd if it keeps what an earlier start left)", err, leftoverTimeout)
 		case <-ctx.Done():
 			return err
+		}
+		if attempt < leftoverPatience {
+			continue
+		}
+		if failed := errors.Join(d.clear(ctx, container), d.removeBundle(s.Container, err)); failed != nil {
+			return failed
 		}
 	}
 }
@@ -86,16 +94,10 @@ func (d *Driver) start(ctx context.Context, s plan.StartTask, container client.C
 		return err
 	}
 	task, err := container.NewTask(ctx, cio.LogFile(file))
-	if errdefs.IsAlreadyExists(err) {
-		err = d.clear(ctx, container)
-		if err == nil {
-			task, err = container.NewTask(ctx, cio.LogFile(file))
-		}
-	}
-	if err == nil {
-		err = task.Start(ctx)
-	}
 	if err != nil {
+		return inBrief(d.explain(err))
+	}
+	if err := task.Start(ctx); err != nil {
 		undo(ctx, func(ctx context.Context) error { return d.clear(ctx, container) })
 		return inBrief(d.explain(err))
 	}
@@ -105,8 +107,10 @@ func (d *Driver) start(ctx context.Context, s plan.StartTask, container client.C
 // The bounds of waiting for containerd to clean up after a run that was killed,
 // or after a shim that died.
 const (
-	leftoverTimeout = time.Minute
-	leftoverRetry   = 50 * time.Millisecond
+	leftoverTimeout   = time.Minute
+	leftoverRetry     = 50 * time.Millisecond // doubled with each attempt
+	leftoverRetryMost = 2 * time.Second
+	leftoverPatience  = 4 // attempts before carrel cleans too
 )
 
 // clear removes what is left of a task that does not run: one that ended, one

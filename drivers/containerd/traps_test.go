@@ -34,6 +34,25 @@ func TestHalfMadeTaskIsMadeAnew(t *testing.T) {
 	b.output("half", "serving")
 }
 
+// TestForgottenTaskFolderIsRemoved leaves what containerd leaves when two of its
+// own cleanings meet: the folder of a task, and one whose removal broke off.
+func TestForgottenTaskFolderIsRemoved(t *testing.T) {
+	b := shared(t)
+	b.create("forgotten", b.load(image(t, v1.Config{})), nil)
+	tasks := filepath.Join(filepath.Dir(b.server.Address), "state", "io.containerd.runtime.v2.task", b.namespace)
+	for _, folder := range []string{"forgotten/rootfs", ".forgotten/rootfs/data"} {
+		b.must(os.MkdirAll(filepath.Join(tasks, folder), 0o700))
+	}
+	b.start("forgotten")
+	b.wantStatus("forgotten", plan.TaskRunning)
+	b.stop("forgotten", 0)
+	for _, folder := range []string{"forgotten", ".forgotten"} {
+		if _, err := os.Lstat(filepath.Join(tasks, folder)); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", folder, err)
+		}
+	}
+}
+
 func TestOrphanedSnapshotIsReplaced(t *testing.T) {
 	b := shared(t)
 	name := b.load(image(t, v1.Config{}))
