@@ -125,6 +125,10 @@ func (h *Host) Observe(ctx context.Context, want spec.Set) (plan.State, error) {
 		now.Containers, err = h.Runtime.Containers(ctx)
 		return err
 	})
+	group.Go(func() error {
+		now.Absent = absent(here(want, h.Name))
+		return nil
+	})
 	group.Go(func() (err error) {
 		now.Snapshots, err = h.Runtime.Snapshots(ctx)
 		return err
@@ -169,7 +173,20 @@ func (h *Host) devices(ctx context.Context, want []spec.Workspace) (plan.Devices
 	return h.Devices.Devices(ctx)
 }
 
-// gone reports whether a file that described a workspace is known to be gone.
+// absent are the mount sources that the host does not have.
+func absent(want []spec.Workspace) map[string]bool {
+	missing := map[string]bool{}
+	for _, w := range want {
+		for _, m := range w.Mounts {
+			if gone(m.Source) {
+				missing[m.Source] = true
+			}
+		}
+	}
+	return missing
+}
+
+// gone reports whether a path of the host is known to lead to nothing.
 func gone(source string) bool {
 	if !filepath.IsAbs(source) {
 		return false

@@ -63,6 +63,11 @@ func (p *planner) possible(s subject) bool {
 	before := len(p.faults)
 	p.taken(s)
 	p.resolve(s)
+	for i, m := range s.want.Mounts {
+		if p.now.Absent[m.Source] {
+			p.faults.Add(s.want.At(at("mounts", i)+".source"), "create it, or correct the path", "this host has no %s", m.Source)
+		}
+	}
 	if s.container != nil && s.container.Fault != "" {
 		p.faults.Add(s.want.At("metadata.name"), "", "container %s: %s", s.container.ID, s.container.Fault)
 	}

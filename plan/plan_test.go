@@ -473,6 +473,10 @@ func TestDecisions(t *testing.T) {
 			s.want.Workspaces[0].Devices = []string{"a/b=c"}
 			s.now.Devices = plan.Devices{Found: map[string]string{"a/b=d": "1"}, Folders: []string{"/etc/cdi"}}
 		}, []string{"fault:", `this host has no device "a/b=c" (it has a/b=d; searched /etc/cdi)`}},
+		{"a mount that is not here", func(s *scene) {
+			s.want.Workspaces[0].Mounts = []spec.Mount{{Source: "/srv/models", Target: "/models"}}
+			s.now.Absent = map[string]bool{"/srv/models": true}
+		}, []string{"fault:", "this host has no /srv/models (create it, or correct the path)"}},
 		{"a device", func(s *scene) {
 			s.want.Workspaces[0].Devices = []string{"a/b=c"}
 			s.now.Devices = plan.Devices{Found: map[string]string{"a/b=c": "1"}, Warnings: []string{"x.json: broken"}}

@@ -23,6 +23,7 @@ type State struct {
 	Snapshots  []string         // keys of root filesystems whose container is gone
 	Networks   []Attachment
 	Devices    Devices
+	Absent     map[string]bool // mount sources that specs name and the host does not have
 }
 
 // Record is what the store remembers of a workspace.
