@@ -132,6 +132,7 @@ func (d *Driver) container(ctx context.Context, c containers.Container) plan.Con
 		Set:       c.Labels[labelSet],
 		Host:      c.Labels[labelHost],
 		Volume:    c.Labels[labelVolume],
+		Snapshot:  c.SnapshotKey,
 		Image:     c.Image,
 		Digest:    digestOf(c.Image),
 		CreatedAt: c.CreatedAt,
