@@ -30,7 +30,7 @@ func (d *Driver) groupFile(container, v1, v2 string) ([]byte, error) {
 // cannot be read is left at zero.
 func (d *Driver) measured(container string, task plan.Task) plan.Task {
 	if task.Status == plan.TaskRunning || task.Status == plan.TaskPaused {
-		task.Netns = netns(task.PID)
+		task.Netns = netnsOf(task.PID)
 	}
 	if task.Status != plan.TaskNone {
 		// memory.oom_control of version 1, memory.events of version 2.
@@ -41,8 +41,8 @@ func (d *Driver) measured(container string, task plan.Task) plan.Task {
 	return task
 }
 
-// netns is the inode of the network namespace of a process.
-func netns(pid uint32) uint64 {
+// netnsOf is the inode of the network namespace of a process.
+func netnsOf(pid uint32) uint64 {
 	var stat syscall.Stat_t
 	if syscall.Stat("/proc/"+strconv.FormatUint(uint64(pid), 10)+"/ns/net", &stat) != nil {
 		return 0

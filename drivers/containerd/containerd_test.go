@@ -43,6 +43,7 @@ func newBench(t *testing.T, server *drivertest.Containerd) *bench {
 		Address: server.Address, Namespace: b.namespace,
 		HostsDir:   filepath.Join(b.dir, "certs.d"),
 		VolumesDir: filepath.Join(b.dir, "volumes"), LogsDir: filepath.Join(b.dir, "logs"),
+		RunDir: filepath.Join(b.dir, "run"),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"carrel/plan"
 	"carrel/spec"
 )
 
@@ -20,7 +21,8 @@ const cpuPeriod = 100_000
 // spec is the OCI spec of a workspace: containerd's defaults, the image's
 // configuration, then what the workspace says. The order matters: the seccomp
 // profile is made from the capabilities.
-func (d *Driver) spec(w spec.Workspace, image client.Image) []oci.SpecOpts {
+func (d *Driver) spec(s plan.CreateContainer, image client.Image) []oci.SpecOpts {
+	w := s.Spec
 	opts := []oci.SpecOpts{oci.WithDefaultSpec(), command(w, image), oci.WithEnv(environment(w.Env))}
 	if w.WorkingDir != "" {
 		opts = append(opts, oci.WithProcessCwd(w.WorkingDir))
@@ -28,13 +30,9 @@ func (d *Driver) spec(w spec.Workspace, image client.Image) []oci.SpecOpts {
 	if w.User != "" {
 		opts = append(opts, oci.WithUser(w.User), oci.WithAdditionalGIDs(w.User))
 	}
-	opts = append(opts, oci.WithMounts(d.mounts(w)))
-	if w.Network.Mode == spec.NetworkHost {
-		opts = append(opts, oci.WithHostNamespace(specs.NetworkNamespace), oci.WithHostHostsFile, oci.WithHostResolvconf)
-	} else {
-		opts = append(opts, oci.WithHostname(w.Name))
-	}
 	return append(opts,
+		d.network(s),
+		oci.WithMounts(d.mounts(w)), // after the network's: what the spec mounts there counts
 		limit(w.Resources.Limits),
 		oci.WithDroppedCapabilities([]string{"CAP_NET_RAW"}),
 		oci.WithNoNewPrivileges,
