@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"carrel/plan"
+	"carrel/spec"
 )
 
 // groupRoot is where every distribution has the kernel's control groups.
@@ -23,6 +24,23 @@ func (d *Driver) groupFile(container, v1, v2 string) ([]byte, error) {
 		text, err = os.ReadFile(filepath.Join(groupRoot, group, v2))
 	}
 	return text, err
+}
+
+// countsSwap reports whether the kernel limits swap: with some of Debian's older
+// kernels it does so only when it is told to at boot, and a container that
+// limits it all the same cannot start.
+func countsSwap(root string) bool {
+	for _, files := range [][2]string{
+		{"memory/memory.limit_in_bytes", "memory/memory.memsw.limit_in_bytes"}, // version 1
+		{"*/memory.max", "*/memory.swap.max"},                                  // version 2, whose root has neither
+	} {
+		memory, _ := filepath.Glob(filepath.Join(root, files[0])) // its one error is about the pattern
+		swap, _ := filepath.Glob(filepath.Join(root, files[1]))
+		if len(memory) > 0 && len(swap) == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // measured is a task with what the kernel says of it. Its group outlives its
@@ -48,6 +66,32 @@ func netnsOf(pid uint32) uint64 {
 		return 0
 	}
 	return stat.Ino
+}
+
+// heldMemory is what the processes of a container have of memory that the
+// kernel cannot take back without ending one of them; 0 when it cannot be read.
+func (d *Driver) heldMemory(container string) spec.Bytes {
+	text, err := d.groupFile(container, "memory.stat", "memory.stat")
+	if err != nil {
+		return 0
+	}
+	return held(text)
+}
+
+// roundUp is an amount as a person reads it.
+func roundUp(n spec.Bytes) spec.Bytes {
+	const mebibyte = 1 << 20
+	return (n + mebibyte - 1) / mebibyte * mebibyte
+}
+
+// held adds up memory.stat: version 1 of control groups has the first two keys,
+// version 2 all but the first. Swap is not counted on, as no task gets any.
+func held(stat []byte) spec.Bytes {
+	var sum uint64
+	for _, key := range []string{"rss", "shmem", "anon", "kernel_stack", "pagetables", "slab_unreclaimable"} {
+		sum += counter(stat, key)
+	}
+	return spec.Bytes(sum)
 }
 
 // counter is the value of a key in a file of "key value" lines; 0 when it is

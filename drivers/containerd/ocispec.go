@@ -88,16 +88,17 @@ func limit(l spec.Limits) oci.SpecOpts {
 		if s.Linux.Resources == nil {
 			s.Linux.Resources = &specs.LinuxResources{}
 		}
-		want := resources(l)
+		want := resources(l, countsSwap(groupRoot))
 		s.Linux.Resources.CPU, s.Linux.Resources.Memory, s.Linux.Resources.Pids = want.CPU, want.Memory, want.Pids
 		return nil
 	}
 }
 
 // resources are limits as the OCI runtime takes them. Every one is said, -1 for
-// no limit, so that an update lifts what is no longer wanted. Swap has the
-// limit of memory: a workspace gets no more by swapping.
-func resources(l spec.Limits) *specs.LinuxResources {
+// no limit, so that an update lifts what is no longer wanted. Swap, where the
+// kernel counts it, has the limit of memory: a workspace gets no more by
+// swapping. The runtime knows the order in which the two may change.
+func resources(l spec.Limits, swap bool) *specs.LinuxResources {
 	quota, period, memory, pids := int64(-1), uint64(cpuPeriod), int64(-1), int64(-1)
 	if l.CPU > 0 {
 		quota = int64(l.CPU) * cpuPeriod / 1000
@@ -108,10 +109,14 @@ func resources(l spec.Limits) *specs.LinuxResources {
 	if l.Pids > 0 {
 		pids = l.Pids
 	}
-	swap := memory
-	return &specs.LinuxResources{
+	all := &specs.LinuxResources{
 		CPU:    &specs.LinuxCPU{Quota: &quota, Period: &period},
-		Memory: &specs.LinuxMemory{Limit: &memory, Swap: &swap},
+		Memory: &specs.LinuxMemory{Limit: &memory},
 		Pids:   &specs.LinuxPids{Limit: &pids},
 	}
+	if swap {
+		with := memory // of memory and swap together
+		all.Memory.Swap = &with
+	}
+	return all
 }
