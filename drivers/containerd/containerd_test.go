@@ -312,14 +312,8 @@ func TestFailuresAreClearAndLeaveNothing(t *testing.T) {
 	b.wantStatus("nocommand", plan.TaskNone)
 
 	w := spec.Default()
-	w.Name, w.User = "nouser", "nobody-here"
-	step := plan.CreateContainer{Container: "nouser", Image: name, Spec: w}
-	if err := b.CreateContainer(t.Context(), step); err == nil {
-		t.Error("a user that the image does not have was accepted")
-	}
-	if _, err := b.raw.SnapshotService("overlayfs").Stat(t.Context(), "nouser"); err == nil {
-		t.Error("the failed create left a snapshot")
-	}
+	w.Name = "noimage"
+	step := plan.CreateContainer{Container: "noimage", Spec: w}
 	step.Image = "carrel.local/none:1"
 	if err := b.CreateContainer(t.Context(), step); err == nil || !strings.Contains(err.Error(), "not in containerd") {
 		t.Errorf("a missing image is told as: %v", err)

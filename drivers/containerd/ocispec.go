@@ -2,13 +2,18 @@ package containerd
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"path/filepath"
+	"sync"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"carrel/plan"
 	"carrel/spec"
@@ -23,12 +28,17 @@ const cpuPeriod = 100_000
 // profile is made from the capabilities.
 func (d *Driver) spec(s plan.CreateContainer, image client.Image) []oci.SpecOpts {
 	w := s.Spec
-	opts := []oci.SpecOpts{oci.WithDefaultSpec(), command(w, image), oci.WithEnv(environment(w.Env))}
+	opts := []oci.SpecOpts{
+		oci.WithDefaultSpec(),
+		known("the user that the image itself names is not in it (correct the image)", command(w, image)),
+		oci.WithEnv(environment(w.Env)),
+	}
 	if w.WorkingDir != "" {
 		opts = append(opts, oci.WithProcessCwd(w.WorkingDir))
 	}
 	if w.User != "" {
-		opts = append(opts, oci.WithUser(w.User), oci.WithAdditionalGIDs(w.User))
+		opts = append(opts, known(fmt.Sprintf("user %q is not in the image (write its number, or correct user)", w.User),
+			oci.WithUser(w.User), oci.WithAdditionalGIDs(w.User)))
 	}
 	return append(opts,
 		d.network(s),
@@ -38,6 +48,18 @@ func (d *Driver) spec(s plan.CreateContainer, image client.Image) []oci.SpecOpts
 		oci.WithNoNewPrivileges,
 		seccomp.WithDefaultProfile(),
 	)
+}
+
+// known looks for users and groups in the image, and says so when one of them
+// is not there: what the library says of it names neither.
+func known(otherwise string, opts ...oci.SpecOpts) oci.SpecOpts {
+	return func(ctx context.Context, client oci.Client, c *containers.Container, s *oci.Spec) error {
+		err := oci.Compose(opts...)(ctx, client, c, s)
+		if errors.Is(err, oci.ErrNoUsersFound) || errors.Is(err, oci.ErrNoGroupsFound) || errors.Is(err, fs.ErrNotExist) {
+			return errors.New(otherwise)
+		}
+		return err
+	}
 }
 
 // command is put together as Kubernetes does it: a command replaces
@@ -74,9 +96,20 @@ func bind(source, target string, readOnly bool) specs.Mount {
 	options := []string{"rbind", "rw"}
 	if readOnly {
 		options = []string{"rbind", "ro"}
+		if recursive() {
+			options = append(options, "rro")
+		}
 	}
 	return specs.Mount{Type: "bind", Source: source, Destination: target, Options: options}
 }
+
+// recursive reports whether the kernel can make what is mounted below a mount
+// read-only with it (since 5.12). Without that a file system of the host that is
+// mounted below a read-only source can be written to.
+var recursive = sync.OnceValue(func() bool {
+	err := unix.MountSetattr(-1, "", 0, &unix.MountAttr{})
+	return !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM)
+})
 
 // limit puts the limits of a workspace into an OCI spec, and takes out those
 // that it does not have.
