@@ -33,6 +33,13 @@ func (d *Driver) CreateContainer(ctx context.Context, s plan.CreateContainer) er
 	case !errdefs.IsNotFound(err):
 		return d.explain(err)
 	}
+	var sources []string
+	for _, m := range s.Spec.Mounts {
+		sources = append(sources, m.Source)
+	}
+	if err := d.present(sources); err != nil {
+		return err
+	}
 	return d.leased(ctx, func(ctx context.Context) error { return d.create(ctx, s, kept) })
 }
 
@@ -58,7 +65,7 @@ func (d *Driver) create(ctx context.Context, s plan.CreateContainer, kept []byte
 		client.WithSnapshotter(d.Snapshotter),
 		client.WithNewSnapshot(s.Container, image),
 		client.WithImageName(pinned), // after the snapshot, which sets the tag
-		client.WithNewSpec(d.spec(s.Spec, image)...),
+		client.WithNewSpec(d.spec(s, image)...),
 	)
 	if err != nil {
 		undo(ctx, func(ctx context.Context) error { return d.removeSnapshot(ctx, s.Container) })

@@ -32,6 +32,7 @@ type Config struct {
 	HostsDir    string // registries' hosts.toml folders; need not exist
 	VolumesDir  string // holds the volume of each workspace under its name
 	LogsDir     string // gets the output of each workspace's task
+	RunDir      string // has netns/<workspace>, resolv/<workspace> and hosts/<set>; "" is /run/carrel
 }
 
 // Driver is a connection to one containerd and one namespace of it.
@@ -48,6 +49,9 @@ const cleanup = 10 * time.Second
 func Open(ctx context.Context, c Config) (*Driver, error) {
 	if c.Snapshotter == "" {
 		c.Snapshotter = "overlayfs"
+	}
+	if c.RunDir == "" {
+		c.RunDir = "/run/carrel"
 	}
 	if err := answers(ctx, c.Address); err != nil {
 		return nil, err

@@ -33,17 +33,14 @@ func (d *Driver) found(ctx context.Context, c containers.Container) (*spec.Works
 	w := spec.Default()
 	w.Name, w.Image = c.ID, c.Image
 	w.Resources.Limits = limitsOf(oci)
-	w.Network.Mode = spec.NetworkHost
-	if oci.Linux != nil && slices.ContainsFunc(oci.Linux.Namespaces, isNetwork) {
-		w.Network.Mode = spec.NetworkNone
-	}
+	w.Network.Mode = d.networkMode(oci)
 	if oci.Process != nil {
 		process(&w, *oci.Process, config)
 	}
 	volume := ""
 	for _, m := range oci.Mounts {
 		switch {
-		case m.Type != "bind" || m.Destination == "/etc/resolv.conf" || m.Destination == "/etc/hosts":
+		case m.Type != "bind" || m.Destination == resolvFile || m.Destination == hostsFile:
 		case m.Destination == w.DataPath:
 			volume = m.Source
 		default:
@@ -77,8 +74,6 @@ func process(w *spec.Workspace, p specs.Process, config ocispec.ImageConfig) {
 		}
 	}
 }
-
-func isNetwork(ns specs.LinuxNamespace) bool { return ns.Type == specs.NetworkNamespace }
 
 func limitsOf(oci specs.Spec) spec.Limits {
 	var l spec.Limits

@@ -2,14 +2,20 @@ package containerd
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"path/filepath"
+	"sync"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
+	"carrel/plan"
 	"carrel/spec"
 )
 
@@ -20,26 +26,40 @@ const cpuPeriod = 100_000
 // spec is the OCI spec of a workspace: containerd's defaults, the image's
 // configuration, then what the workspace says. The order matters: the seccomp
 // profile is made from the capabilities.
-func (d *Driver) spec(w spec.Workspace, image client.Image) []oci.SpecOpts {
-	opts := []oci.SpecOpts{oci.WithDefaultSpec(), command(w, image), oci.WithEnv(environment(w.Env))}
+func (d *Driver) spec(s plan.CreateContainer, image client.Image) []oci.SpecOpts {
+	w := s.Spec
+	opts := []oci.SpecOpts{
+		oci.WithDefaultSpec(),
+		known("the user that the image itself names is not in it (correct the image)", command(w, image)),
+		oci.WithEnv(environment(w.Env)),
+	}
 	if w.WorkingDir != "" {
 		opts = append(opts, oci.WithProcessCwd(w.WorkingDir))
 	}
 	if w.User != "" {
-		opts = append(opts, oci.WithUser(w.User), oci.WithAdditionalGIDs(w.User))
-	}
-	opts = append(opts, oci.WithMounts(d.mounts(w)))
-	if w.Network.Mode == spec.NetworkHost {
-		opts = append(opts, oci.WithHostNamespace(specs.NetworkNamespace), oci.WithHostHostsFile, oci.WithHostResolvconf)
-	} else {
-		opts = append(opts, oci.WithHostname(w.Name))
+		opts = append(opts, known(fmt.Sprintf("user %q is not in the image (write its number, or correct user)", w.User),
+			oci.WithUser(w.User), oci.WithAdditionalGIDs(w.User)))
 	}
 	return append(opts,
+		d.network(s),
+		oci.WithMounts(d.mounts(w)), // after the network's: what the spec mounts there counts
 		limit(w.Resources.Limits),
 		oci.WithDroppedCapabilities([]string{"CAP_NET_RAW"}),
 		oci.WithNoNewPrivileges,
 		seccomp.WithDefaultProfile(),
 	)
+}
+
+// known looks for users and groups in the image, and says so when one of them
+// is not there: what the library says of it names neither.
+func known(otherwise string, opts ...oci.SpecOpts) oci.SpecOpts {
+	return func(ctx context.Context, client oci.Client, c *containers.Container, s *oci.Spec) error {
+		err := oci.Compose(opts...)(ctx, client, c, s)
+		if errors.Is(err, oci.ErrNoUsersFound) || errors.Is(err, oci.ErrNoGroupsFound) || errors.Is(err, fs.ErrNotExist) {
+			return errors.New(otherwise)
+		}
+		return err
+	}
 }
 
 // command is put together as Kubernetes does it: a command replaces
@@ -76,9 +96,20 @@ func bind(source, target string, readOnly bool) specs.Mount {
 	options := []string{"rbind", "rw"}
 	if readOnly {
 		options = []string{"rbind", "ro"}
+		if recursive() {
+			options = append(options, "rro")
+		}
 	}
 	return specs.Mount{Type: "bind", Source: source, Destination: target, Options: options}
 }
+
+// recursive reports whether the kernel can make what is mounted below a mount
+// read-only with it (since 5.12). Without that a file system of the host that is
+// mounted below a read-only source can be written to.
+var recursive = sync.OnceValue(func() bool {
+	err := unix.MountSetattr(-1, "", 0, &unix.MountAttr{})
+	return !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM)
+})
 
 // limit puts the limits of a workspace into an OCI spec, and takes out those
 // that it does not have.
@@ -90,16 +121,17 @@ func limit(l spec.Limits) oci.SpecOpts {
 		if s.Linux.Resources == nil {
 			s.Linux.Resources = &specs.LinuxResources{}
 		}
-		want := resources(l)
+		want := resources(l, countsSwap(groupRoot))
 		s.Linux.Resources.CPU, s.Linux.Resources.Memory, s.Linux.Resources.Pids = want.CPU, want.Memory, want.Pids
 		return nil
 	}
 }
 
 // resources are limits as the OCI runtime takes them. Every one is said, -1 for
-// no limit, so that an update lifts what is no longer wanted. Swap has the
-// limit of memory: a workspace gets no more by swapping.
-func resources(l spec.Limits) *specs.LinuxResources {
+// no limit, so that an update lifts what is no longer wanted. Swap, where the
+// kernel counts it, has the limit of memory: a workspace gets no more by
+// swapping. The runtime knows the order in which the two may change.
+func resources(l spec.Limits, swap bool) *specs.LinuxResources {
 	quota, period, memory, pids := int64(-1), uint64(cpuPeriod), int64(-1), int64(-1)
 	if l.CPU > 0 {
 		quota = int64(l.CPU) * cpuPeriod / 1000
@@ -110,10 +142,14 @@ func resources(l spec.Limits) *specs.LinuxResources {
 	if l.Pids > 0 {
 		pids = l.Pids
 	}
-	swap := memory
-	return &specs.LinuxResources{
+	all := &specs.LinuxResources{
 		CPU:    &specs.LinuxCPU{Quota: &quota, Period: &period},
-		Memory: &specs.LinuxMemory{Limit: &memory, Swap: &swap},
+		Memory: &specs.LinuxMemory{Limit: &memory},
 		Pids:   &specs.LinuxPids{Limit: &pids},
 	}
+	if swap {
+		with := memory // of memory and swap together
+		all.Memory.Swap = &with
+	}
+	return all
 }

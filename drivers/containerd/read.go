@@ -57,14 +57,14 @@ func (d *Driver) Containers(ctx context.Context) ([]plan.Container, error) {
 	asking.SetLimit(asked)
 	for i, c := range found {
 		all[i] = d.container(ctx, c)
-		task, listed := running[c.ID]
-		all[i].Task = task
-		if !listed {
-			asking.Go(func() (err error) {
-				all[i].Task, err = d.task(looking, c.ID)
-				return err
-			})
-		}
+		asking.Go(func() (err error) {
+			task, listed := running[c.ID]
+			if !listed {
+				task, err = d.task(looking, c.ID)
+			}
+			all[i].Task = d.measured(c.ID, task)
+			return err
+		})
 	}
 	if err := asking.Wait(); err != nil {
 		return nil, fmt.Errorf("list tasks: %w", d.explain(err))
@@ -132,6 +132,7 @@ func (d *Driver) container(ctx context.Context, c containers.Container) plan.Con
 		Set:       c.Labels[labelSet],
 		Host:      c.Labels[labelHost],
 		Volume:    c.Labels[labelVolume],
+		Snapshot:  c.SnapshotKey,
 		Image:     c.Image,
 		Digest:    digestOf(c.Image),
 		CreatedAt: c.CreatedAt,

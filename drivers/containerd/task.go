@@ -41,6 +41,13 @@ func (d *Driver) StartTask(ctx context.Context, s plan.StartTask) error {
 	case plan.TaskUnknown:
 		return fmt.Errorf("the shim of container %s does not answer (look at its process %d)", s.Container, task.PID)
 	}
+	kept, err := container.Info(ctx, client.WithoutRefreshedMetadata)
+	if err != nil {
+		return d.explain(err)
+	}
+	if err := d.ready(kept.Spec); err != nil {
+		return err
+	}
 	if task.Status != plan.TaskNone {
 		if err := d.clear(ctx, container); err != nil {
 			return err

@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
@@ -48,8 +49,9 @@ func (d *Driver) keep(ctx context.Context, id, set, host string, w spec.Workspac
 	}))
 }
 
-// UpdateResources changes the limits of a container, so that its next task has
-// them, and of the task that runs.
+// UpdateResources changes the limits of the task that runs, then those of the
+// container, so that its next task has them. A task that refuses leaves both as
+// they were.
 func (d *Driver) UpdateResources(ctx context.Context, s plan.UpdateResources) error {
 	container, err := d.client.LoadContainer(ctx, s.Container)
 	if err != nil {
@@ -59,21 +61,60 @@ func (d *Driver) UpdateResources(ctx context.Context, s plan.UpdateResources) er
 	if err != nil {
 		return d.explain(err)
 	}
-	if err := limit(s.To)(ctx, nil, nil, oci); err != nil {
+	was := limitsOf(*oci)
+	if err := d.limitTask(ctx, container, s.To); err != nil {
 		return err
 	}
-	if err := container.Update(ctx, client.UpdateContainerOpts(client.WithSpec(oci))); err != nil {
-		return d.explain(err)
-	}
-	task, err := container.Task(ctx, nil)
-	if errdefs.IsNotFound(err) {
-		return nil
+	err = limit(s.To)(ctx, nil, nil, oci)
+	if err == nil {
+		err = container.Update(ctx, client.UpdateContainerOpts(client.WithSpec(oci)))
 	}
 	if err != nil {
+		undo(ctx, func(ctx context.Context) error { return d.limitTask(ctx, container, was) })
 		return d.explain(err)
-	}
-	if err := task.Update(ctx, client.WithResources(resources(s.To))); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("limits of the running task: %w", d.explain(err))
 	}
 	return nil
 }
+
+// limitTask changes the limits of a task. One that has ended has none to change.
+func (d *Driver) limitTask(ctx context.Context, container client.Container, to spec.Limits) error {
+	seen, err := d.task(ctx, container.ID())
+	if err != nil {
+		return d.explain(err)
+	}
+	switch seen.Status {
+	case plan.TaskNone, plan.TaskStopped:
+		return nil
+	case plan.TaskUnknown:
+		return fmt.Errorf("the shim of container %s does not answer (look at its process)", container.ID())
+	}
+	// Version 2 of control groups would kill a process to make room.
+	if held := d.heldMemory(container.ID()); to.Memory > 0 && held > to.Memory {
+		return fmt.Errorf("memory limit %s is less than the %s in use (stop it first, or allow more)", to.Memory, roundUp(held))
+	}
+	task, err := container.Task(ctx, nil)
+	if err == nil {
+		err = task.Update(ctx, client.WithResources(resources(to, countsSwap(groupRoot))))
+	}
+	if err == nil || errdefs.IsNotFound(err) {
+		return nil
+	}
+	if again, failed := d.task(ctx, container.ID()); failed == nil && !again.Alive() {
+		return nil // it ended meanwhile
+	}
+	return fmt.Errorf("limits of the running task: %w", updateError{d.explain(err)})
+}
+
+// updateError is the runtime's refusal of limits in one line, from where it
+// says why.
+type updateError struct{ error }
+
+func (e updateError) Error() string {
+	words := e.error.Error()
+	if _, why, ok := strings.Cut(words, "exit status 1: "); ok {
+		words = strings.TrimSuffix(strings.TrimSpace(why), ": unknown")
+	}
+	return strings.Join(strings.Fields(words), " ")
+}
+
+func (e updateError) Unwrap() error { return e.error }

@@ -51,22 +51,15 @@ func (d *Driver) ViewImage(ctx context.Context, s plan.CreateVolume, fn func(roo
 	})
 }
 
-// viewed mounts a view, looks up the user in it, and runs fn. The error of fn
-// comes back as it is.
+// viewed mounts a view, looks up the user in it, and runs fn.
 func viewed(ctx context.Context, mounts []mount.Mount, name string, fn func(root string, owner plan.Owner) error) error {
-	var failed error
-	err := mount.WithReadonlyTempMount(ctx, mounts, func(root string) error {
+	return mounted(ctx, mounts, func(root string) error {
 		owner, err := ownerIn(root, name)
-		if err == nil {
-			err = fn(root, owner)
+		if err != nil {
+			return err
 		}
-		failed = err
-		return nil
+		return fn(root, owner)
 	})
-	if failed != nil {
-		return failed
-	}
-	return err
 }
 
 // ownerIn looks up a user, and the group after a colon, by name or number, in

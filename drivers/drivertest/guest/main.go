@@ -39,6 +39,9 @@ func main() {
 			time.Sleep(time.Millisecond)
 		}
 	default:
+		if probe(args[0], args[1]) {
+			return
+		}
 		check(fmt.Errorf("guest does not know %q", args[0]))
 	}
 }
@@ -51,6 +54,9 @@ func serve() {
 	dir, err := os.Getwd()
 	check(err)
 	fmt.Println("uid", os.Getuid(), "gid", os.Getgid(), "cwd", dir, "args", strings.Join(os.Args, " "))
+	name, err := os.Hostname()
+	check(err)
+	fmt.Println("host", name)
 	for _, pair := range os.Environ() {
 		fmt.Println("env", pair)
 	}

@@ -1,0 +1,123 @@
+package containerd
+
+import (
+	"bytes"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"carrel/plan"
+	"carrel/spec"
+)
+
+// groupRoot is where every distribution has the kernel's control groups.
+const groupRoot = "/sys/fs/cgroup"
+
+// groupFile reads a file of the memory group of a container. The two versions
+// of control groups have different files, so the one that is there says which
+// version it is.
+func (d *Driver) groupFile(container, v1, v2 string) ([]byte, error) {
+	group := filepath.Join(d.Namespace, container)
+	text, err := readOnce(filepath.Join(groupRoot, "memory", group, v1))
+	if err != nil {
+		text, err = readOnce(filepath.Join(groupRoot, group, v2))
+	}
+	return text, err
+}
+
+// readOnce reads a file of the kernel's, which gives at most a page at once. A
+// listing does it for every container, and os.ReadFile has more to do: it puts
+// the file into the poller, and asks for its size.
+func readOnce(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	text := make([]byte, 8<<10)
+	n, err := unix.Read(fd, text)
+	return text[:max(n, 0)], err
+}
+
+// countsSwap reports whether the kernel limits swap: with some of Debian's older
+// kernels it does so only when it is told to at boot, and a container that
+// limits it all the same cannot start.
+func countsSwap(root string) bool {
+	for _, files := range [][2]string{
+		{"memory/memory.limit_in_bytes", "memory/memory.memsw.limit_in_bytes"}, // version 1
+		{"*/memory.max", "*/memory.swap.max"},                                  // version 2, whose root has neither
+	} {
+		memory, _ := filepath.Glob(filepath.Join(root, files[0])) // its one error is about the pattern
+		swap, _ := filepath.Glob(filepath.Join(root, files[1]))
+		if len(memory) > 0 && len(swap) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// measured is a task with what the kernel says of it. Its group outlives its
+// processes until the task is removed, so it is asked of a stopped one too. What
+// cannot be read is left at zero.
+func (d *Driver) measured(container string, task plan.Task) plan.Task {
+	if task.Status == plan.TaskRunning || task.Status == plan.TaskPaused {
+		task.Netns = netnsOf(task.PID)
+	}
+	if task.Status != plan.TaskNone {
+		// memory.oom_control of version 1, memory.events of version 2.
+		if text, err := d.groupFile(container, "memory.oom_control", "memory.events"); err == nil {
+			task.OOMKills = counter(text, "oom_kill")
+		}
+	}
+	return task
+}
+
+// netnsOf is the inode of the network namespace of a process.
+func netnsOf(pid uint32) uint64 {
+	var stat syscall.Stat_t
+	if syscall.Stat("/proc/"+strconv.FormatUint(uint64(pid), 10)+"/ns/net", &stat) != nil {
+		return 0
+	}
+	return stat.Ino
+}
+
+// heldMemory is what the processes of a container have of memory that the
+// kernel cannot take back without ending one of them; 0 when it cannot be read.
+func (d *Driver) heldMemory(container string) spec.Bytes {
+	text, err := d.groupFile(container, "memory.stat", "memory.stat")
+	if err != nil {
+		return 0
+	}
+	return held(text)
+}
+
+// roundUp is an amount as a person reads it.
+func roundUp(n spec.Bytes) spec.Bytes {
+	const mebibyte = 1 << 20
+	return (n + mebibyte - 1) / mebibyte * mebibyte
+}
+
+// held adds up memory.stat: version 1 of control groups has the first two keys,
+// version 2 all but the first. Swap is not counted on, as no task gets any.
+func held(stat []byte) spec.Bytes {
+	var sum uint64
+	for _, key := range []string{"rss", "shmem", "anon", "kernel_stack", "pagetables", "slab_unreclaimable"} {
+		sum += counter(stat, key)
+	}
+	return spec.Bytes(sum)
+}
+
+// counter is the value of a key in a file of "key value" lines; 0 when it is
+// not there.
+func counter(text []byte, key string) uint64 {
+	for line := range bytes.Lines(text) {
+		name, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte(" "))
+		if string(name) == key {
+			n, _ := strconv.ParseUint(string(value), 10, 64)
+			return n
+		}
+	}
+	return 0
+}

@@ -1,0 +1,10 @@
+package containerd
+
+// For tests of what this machine cannot run: the other version of control
+// groups.
+var (
+	Resources  = resources
+	CountsSwap = countsSwap
+	Held       = held
+	Counter    = counter
+)

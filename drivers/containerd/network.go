@@ -1,0 +1,130 @@
+package containerd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/containerd/typeurl/v2"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"carrel/plan"
+	"carrel/spec"
+)
+
+// The files of every process that resolves names.
+const (
+	resolvFile = "/etc/resolv.conf"
+	hostsFile  = "/etc/hosts"
+)
+
+// netns is where the network namespace of a workspace is pinned.
+func (d *Driver) netns(workspace string) string {
+	return filepath.Join(d.RunDir, "netns", workspace)
+}
+
+// network is what the network mode of a workspace decides. In mode cni the
+// container joins a namespace that is pinned before its task exists.
+func (d *Driver) network(s plan.CreateContainer) oci.SpecOpts {
+	switch name := s.Spec.Name; s.Spec.Network.Mode {
+	case spec.NetworkHost:
+		return oci.Compose(oci.WithHostNamespace(specs.NetworkNamespace), oci.WithMounts(hostFiles()))
+	case spec.NetworkCNI:
+		return oci.Compose(
+			oci.WithHostname(name),
+			oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: d.netns(name)}),
+			oci.WithMounts([]specs.Mount{
+				bind(filepath.Join(d.RunDir, "resolv", name), resolvFile, true),
+				bind(filepath.Join(d.RunDir, "hosts", s.Set), hostsFile, true),
+			}),
+		)
+	}
+	return oci.WithHostname(s.Spec.Name)
+}
+
+// hostFiles are the host's own. One that it does not have is left out.
+func hostFiles() []specs.Mount {
+	var all []specs.Mount
+	for _, file := range []string{resolvFile, hostsFile} {
+		if _, err := os.Stat(file); err == nil {
+			all = append(all, bind(file, file, true))
+		}
+	}
+	return all
+}
+
+// networkMode is the one that an OCI spec amounts to. A namespace that others
+// pinned is none of ours.
+func (d *Driver) networkMode(s specs.Spec) spec.NetworkMode {
+	if s.Linux == nil {
+		return spec.NetworkHost
+	}
+	i := slices.IndexFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.NetworkNamespace })
+	switch {
+	case i < 0:
+		return spec.NetworkHost
+	case strings.HasPrefix(s.Linux.Namespaces[i].Path, d.netns("")+"/"):
+		return spec.NetworkCNI
+	}
+	return spec.NetworkNone
+}
+
+// ready checks that the host has what a container joins and mounts: of what is
+// missing the runtime says less.
+func (d *Driver) ready(kept typeurl.Any) error {
+	if kept == nil {
+		return nil
+	}
+	var s specs.Spec
+	if err := json.Unmarshal(kept.GetValue(), &s); err != nil {
+		return fmt.Errorf("its OCI spec cannot be read: %w", err)
+	}
+	if s.Linux != nil {
+		for _, ns := range s.Linux.Namespaces {
+			if ns.Path != "" && !isNamespace(ns.Path) {
+				return fmt.Errorf("%s namespace %s is gone (apply again)", ns.Type, ns.Path)
+			}
+		}
+	}
+	var sources []string
+	for _, m := range s.Mounts {
+		if m.Type == "bind" {
+			sources = append(sources, m.Source)
+		}
+	}
+	return d.present(sources)
+}
+
+// isNamespace reports whether a path leads to a namespace. After a reboot the
+// file that one was pinned to may be there without it.
+func isNamespace(path string) bool {
+	var stat unix.Statfs_t
+	return unix.Statfs(path, &stat) == nil && stat.Type == unix.NSFS_MAGIC
+}
+
+// present checks that the host has the sources of mounts.
+func (d *Driver) present(sources []string) error {
+	var missing []string
+	for _, source := range sources {
+		_, err := os.Stat(source)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(source, d.RunDir+"/"):
+			return fmt.Errorf("%s is gone (apply again)", source)
+		case errors.Is(err, fs.ErrNotExist):
+			missing = append(missing, source)
+		case err != nil:
+			return fmt.Errorf("mount source: %w", err)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("mount source %s does not exist (make it, or correct mounts)", strings.Join(missing, ", "))
+	}
+	return nil
+}

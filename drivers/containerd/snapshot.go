@@ -1,0 +1,108 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
+
+	"carrel/plan"
+)
+
+// Snapshots are the keys of root filesystems whose container is gone, sorted.
+// What an image is being unpacked into is none of them.
+func (d *Driver) Snapshots(ctx context.Context) ([]string, error) {
+	active := map[string]bool{}
+	err := d.client.SnapshotService(d.Snapshotter).Walk(ctx, func(_ context.Context, s snapshots.Info) error {
+		active[s.Name] = !strings.HasPrefix(s.Name, snapshots.UnpackKeyPrefix+"-")
+		return nil
+	}, "kind==active")
+	if err != nil {
+		return nil, fmt.Errorf("list root filesystems: %w", d.explain(err))
+	}
+	// Asked for afterwards: a container is made after its root filesystem.
+	containers, err := d.client.ContainerService().List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", d.explain(err))
+	}
+	for _, c := range containers {
+		if c.Snapshotter == d.Snapshotter {
+			active[c.SnapshotKey] = false
+		}
+	}
+	var orphans []string
+	for key, orphan := range active {
+		if orphan {
+			orphans = append(orphans, key)
+		}
+	}
+	slices.Sort(orphans)
+	return orphans, nil
+}
+
+// ViewSnapshot mounts a root filesystem for reading while fn runs, whether or
+// not its container still exists. The error of fn comes back as it is.
+func (d *Driver) ViewSnapshot(ctx context.Context, s plan.MigrateData, fn func(root string) error) error {
+	return d.leased(ctx, func(ctx context.Context) error {
+		snapshotter, err := d.snapshotterOf(ctx, s.Snapshot)
+		if err != nil {
+			return err
+		}
+		if err := d.hold(ctx, snapshotter, s.Snapshot); err != nil {
+			return fmt.Errorf("root filesystem %s: %w", s.Snapshot, d.explain(err))
+		}
+		mounts, err := d.client.SnapshotService(snapshotter).Mounts(ctx, s.Snapshot)
+		if errdefs.IsNotFound(err) {
+			return fmt.Errorf("root filesystem %s is gone, and the data of %s with it (plan again): %w", s.Snapshot, s.Workspace, err)
+		}
+		if err != nil {
+			return fmt.Errorf("root filesystem %s: %w", s.Snapshot, d.explain(err))
+		}
+		return mounted(ctx, mounts, fn)
+	})
+}
+
+// snapshotterOf is what keeps a root filesystem: a container may have been made
+// with another snapshotter than ours.
+func (d *Driver) snapshotterOf(ctx context.Context, key string) (string, error) {
+	containers, err := d.client.ContainerService().List(ctx)
+	if err != nil {
+		return "", fmt.Errorf("list containers: %w", d.explain(err))
+	}
+	for _, c := range containers {
+		if c.SnapshotKey == key && c.Snapshotter != "" {
+			return c.Snapshotter, nil
+		}
+	}
+	return d.Snapshotter, nil
+}
+
+// hold puts a root filesystem under the lease of ctx: without a container
+// nothing else may keep it.
+func (d *Driver) hold(ctx context.Context, snapshotter, key string) error {
+	id, ok := leases.FromContext(ctx)
+	if !ok {
+		return errors.New("no lease")
+	}
+	return d.client.LeasesService().AddResource(ctx, leases.Lease{ID: id}, leases.Resource{ID: key, Type: "snapshots/" + snapshotter})
+}
+
+// mounted mounts for reading while fn runs. The error of fn comes back as it
+// is.
+func mounted(ctx context.Context, mounts []mount.Mount, fn func(root string) error) error {
+	var failed error
+	err := mount.WithReadonlyTempMount(ctx, mounts, func(root string) error {
+		failed = fn(root)
+		return nil
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"sync"
+)
+
+// probe tries what a limit or a mount may refuse. It reports whether it knows
+// the command.
+func probe(command, arg string) bool {
+	switch command {
+	case "eat":
+		eat(arg)
+	case "hold": // memory, until it is told to end
+		held := eat(arg)
+		serve()
+		runtime.KeepAlive(held)
+	case "nurse": // outlives a child that eats
+		child := exec.Command("/guest", "eat", arg)
+		fmt.Println("child:", child.Run())
+		serve()
+	case "threads":
+		threads(arg)
+	case "read":
+		text, err := os.ReadFile(arg)
+		check(err)
+		fmt.Print(string(text))
+	case "write":
+		check(os.WriteFile(arg, []byte("written"), 0o600))
+	default:
+		return false
+	}
+	return true
+}
+
+// eat uses so many MiB of memory.
+func eat(mebibytes string) [][]byte {
+	n, err := strconv.Atoi(mebibytes)
+	check(err)
+	var all [][]byte
+	for range n {
+		chunk := make([]byte, 1<<20)
+		for i := 0; i < len(chunk); i += os.Getpagesize() {
+			chunk[i] = 1
+		}
+		all = append(all, chunk)
+	}
+	fmt.Println("ate", n)
+	return all
+}
+
+// threads has so many threads at once. The Go runtime ends the process when
+// the kernel refuses one.
+func threads(count string) {
+	n, err := strconv.Atoi(count)
+	check(err)
+	var all sync.WaitGroup
+	enough := make(chan struct{})
+	all.Add(n)
+	for range n {
+		go func() {
+			runtime.LockOSThread()
+			all.Done()
+			<-enough
+		}()
+	}
+	all.Wait()
+	close(enough)
+	fmt.Println("threads", n)
+}
