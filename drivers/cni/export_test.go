@@ -7,6 +7,7 @@ var (
 	AddressesIn   = addressesIn
 	ResolvOfHost  = resolvOfHost
 	Pin           = pin
+	Unpin         = unpin
 	InterfaceName = interfaceName
 )
 
@@ -30,7 +31,7 @@ func (d *Driver) EachRule(visit func(table, chain string, words []string)) {
 	}
 }
 
-// Forget makes a record look as if the ADD had not returned.
+// CutShort makes a record look as if the ADD had not returned.
 func (d *Driver) CutShort(workspace string) error {
 	r, err := d.read(workspace)
 	if err != nil {

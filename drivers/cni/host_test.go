@@ -185,7 +185,7 @@ func (h *host) recordFile(workspace string) string {
 }
 
 func (h *host) hasLink(name string) bool {
-	_, err := os.Lstat(filepath.Join("/sys/class/net", name))
+	_, err := net.InterfaceByName(name)
 	return err == nil
 }
 
@@ -238,7 +238,7 @@ func (h *host) traces() []string {
 	return all
 }
 
-// clear fails the test when something is left.
+// isClean fails the test when something is left.
 func (h *host) isClean() {
 	h.t.Helper()
 	if left := h.traces(); len(left) > 0 {
