@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -188,6 +189,37 @@ func TestSideBySide(t *testing.T) {
 	}
 	group.Wait()
 	h.isClean()
+}
+
+func TestPinsAreSeenByOtherMountNamespaces(t *testing.T) {
+	h := newHost(t, nil)
+	h.attach("first")
+	// containerd's may be another than carrel's, made before a workspace was.
+	other := exec.Command("unshare", "--mount", "--propagation", "slave", "cat")
+	hold, err := other.StdinPipe()
+	h.must(err)
+	said, err := other.StdoutPipe()
+	h.must(err)
+	h.must(other.Start())
+	_, err = hold.Write([]byte("x")) // comes back when cat runs, in its namespace
+	h.must(err)
+	_, err = said.Read(make([]byte, 1))
+	h.must(err)
+	seen := func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", other.Process.Pid))
+		h.must(err)
+		return strings.Contains(string(text), h.netns("bot"))
+	}
+	h.attach("bot")
+	if !seen() {
+		t.Error("the pin is not seen")
+	}
+	h.detach("bot")
+	if seen() {
+		t.Error("the pin is still seen")
+	}
+	h.must(hold.Close())
+	h.must(other.Wait())
 }
 
 func TestAThousandAreReadFast(t *testing.T) {

@@ -83,7 +83,13 @@ func loadOne(text []byte) (*libcni.NetworkConfigList, error) {
 	if err != nil {
 		return nil, err
 	}
-	return libcni.ConfListFromConf(one)
+	list, err := json.Marshal(conf{
+		"cniVersion": one.Network.CNIVersion, "name": one.Network.Name, "plugins": []json.RawMessage{text},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return libcni.NetworkConfFromBytes(list)
 }
 
 // publishes reports whether a plugin of the list opens ports. Without one, the

@@ -2,11 +2,13 @@ package cni_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"carrel/drivers/cni"
@@ -113,6 +115,15 @@ func TestConfigurationOfTheHost(t *testing.T) {
 	h.isClean()
 }
 
+func TestConfigurationOfOnePlugin(t *testing.T) {
+	h := newHost(t, nil)
+	h.writeConf("10-old.conf", fmt.Sprintf(`{"cniVersion": "0.4.0", "name": %q, "type": "bridge", "bridge": %q, "isGateway": true,
+		"ipam": {"type": "host-local", "subnet": %q}}`, h.Bridge(), h.Bridge(), h.Subnet))
+	h.attach("bot")
+	h.detach("bot")
+	h.isClean()
+}
+
 func TestConfigurationsThatDoNotWork(t *testing.T) {
 	for name, c := range map[string]struct{ do, words string }{
 		"no address":    {"drop addresses", "gave bot no address (its configuration needs an ipam part)"},
@@ -158,10 +169,24 @@ func TestBadSubnets(t *testing.T) {
 
 func TestInterruptedAttachLeavesNothing(t *testing.T) {
 	h := newHost(t, nil)
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	h.must(syscall.Mkfifo(pipe, 0o600))
+	h.configure("hang " + pipe)
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := h.AttachNetwork(ctx, attach("bot")); err == nil {
-		t.Error("attached with a context that had ended")
+	go func() {
+		if f, err := os.Open(pipe); err == nil { // when the plugins before have done their part
+			defer f.Close()
+		}
+		cancel()
+	}()
+	if err := h.AttachNetwork(ctx, attach("bot")); !errors.Is(err, context.Canceled) {
+		t.Errorf("error: %v", err)
 	}
 	h.isClean()
+}
+
+func TestPortOfAnotherFamily(t *testing.T) {
+	h := newHost(t, nil)
+	h.attach("first") // makes the bridge
+	h.refuses(attach("bot", spec.Port{Host: freePort(t), Container: 80, Protocol: "tcp", HostIP: "::1"}), "cannot be published on ::1: network "+h.Bridge()+" has only 10.")
 }

@@ -67,6 +67,14 @@ func beAPlugin() error {
 	if err != nil || os.Getenv("CNI_COMMAND") != "ADD" {
 		return err
 	}
+	if pipe, ok := strings.CutPrefix(given.Do, "hang "); ok {
+		f, err := os.OpenFile(pipe, os.O_WRONLY, 0) // waits for who reads it
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return syscall.Pause()
+	}
 	switch given.Do {
 	case "kill":
 		return syscall.Kill(os.Getppid(), syscall.SIGKILL)
@@ -107,7 +115,6 @@ func newHost(t testing.TB, change func(c *cni.Config)) *host {
 // clean takes away what a host keeps when all workspaces are detached, each
 // thing by its exact name.
 func (h *host) clean() {
-	h.RunDir, _ = filepath.Abs(h.RunDir)
 	for _, a := range h.attachments() {
 		h.must(h.DetachNetwork(context.Background(), plan.DetachNetwork{Workspace: a.Workspace}))
 	}

@@ -169,6 +169,9 @@ func (r *record) returned(result *types100.Result) error {
 	if len(r.Addresses) == 0 {
 		return fmt.Errorf("network %s gave %s no address (its configuration needs an ipam part)", r.Network, r.Workspace)
 	}
+	if err := r.reachable(); err != nil {
+		return err
+	}
 	for _, i := range result.Interfaces {
 		if index := linkIndex(i.Name); i.Sandbox == "" && index != 0 {
 			r.Links = append(r.Links, link{i.Name, index})
@@ -177,6 +180,20 @@ func (r *record) returned(result *types100.Result) error {
 	text, err := json.Marshal(result)
 	r.Result = text
 	return err
+}
+
+// reachable refuses a port on an address of another family than those that the
+// workspace got: plugins leave it closed without a word.
+func (r *record) reachable() error {
+	for _, p := range r.Ports {
+		six := strings.Contains(p.HostIP, ":")
+		same := slices.ContainsFunc(r.Addresses, func(a string) bool { return strings.Contains(a, ":") == six })
+		if p.HostIP != "" && !same {
+			return fmt.Errorf("port %d/%s cannot be published on %s: network %s has only %s for %s (choose a hostIP of the same family)",
+				p.Host, p.Protocol, p.HostIP, r.Network, strings.Join(r.Addresses, ", "), r.Workspace)
+		}
+	}
+	return nil
 }
 
 // result is what the ADD returned.
