@@ -99,10 +99,11 @@ var subnets atomic.Int32
 func newHost(t testing.TB, change func(c *cni.Config)) *host {
 	t.Helper()
 	dir := t.TempDir()
+	number := subnets.Add(1)
 	c := cni.Config{
 		ConfDir: filepath.Join(dir, "net.d"), RunDir: filepath.Join(dir, "run"), StateDir: filepath.Join(dir, "state"),
-		Namespace: fmt.Sprintf("carrel-test-%d", os.Getpid()),
-		Subnet:    fmt.Sprintf("10.%d.%d.0/24", 64+os.Getpid()%128, subnets.Add(1)),
+		Namespace: fmt.Sprintf("carrel-test-%d-%d", os.Getpid(), number),
+		Subnet:    fmt.Sprintf("10.%d.%d.0/24", 64+os.Getpid()%128, number),
 	}
 	if change != nil {
 		change(&c)
@@ -127,7 +128,31 @@ func (h *host) clean() {
 	tables, err := iptables.New(iptables.Timeout(30))
 	h.must(err)
 	h.EachRule(func(table, chain string, words []string) { h.must(tables.DeleteIfExists(table, chain, words...)) })
+	h.must(h.closePorts(tables))
 	h.must(os.RemoveAll(filepath.Join(leases, h.Bridge())))
+}
+
+// closePorts takes away the rules that a test which failed may have left of
+// this host's own network.
+func (h *host) closePorts(tables *iptables.IPTables) error {
+	const all = "CNI-HOSTPORT-DNAT"
+	if there, err := tables.ChainExists("nat", all); !there || err != nil {
+		return err
+	}
+	rules, err := tables.List("nat", all)
+	for _, r := range rules {
+		before, rest, _ := strings.Cut(strings.TrimPrefix(r, "-A "+all), `--comment "`)
+		comment, after, ours := strings.Cut(rest, `" -m multiport`)
+		if !ours || !strings.Contains(comment, h.Namespace+"-") {
+			continue
+		}
+		words := append(strings.Fields(before), "--comment", strings.ReplaceAll(comment, `\"`, `"`), "-m", "multiport")
+		words = append(words, strings.Fields(after)...)
+		if err := errors.Join(tables.Delete("nat", all, words...), tables.ClearAndDeleteChain("nat", words[len(words)-1])); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 func (h *host) must(err error) {
