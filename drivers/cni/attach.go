@@ -174,7 +174,8 @@ func (d *Driver) release(ctx context.Context, workspace string, old *record, los
 	return d.delUnknown(ctx, workspace)
 }
 
-// forget takes away all that is ours after a DEL, the record last.
+// forget takes away all that is ours after a DEL, the record last. A power cut
+// may bring the record back; then it is detached once more.
 func (d *Driver) forget(workspace, netns string) error {
 	ours, err := d.owns()
 	if err != nil {

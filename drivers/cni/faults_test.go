@@ -2,10 +2,12 @@ package cni_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -82,6 +84,19 @@ func TestWhatIsMissing(t *testing.T) {
 		t.Setenv("PATH", path)
 		h.isClean()
 	})
+}
+
+func TestWithoutPermission(t *testing.T) {
+	h := newHost(t, nil)
+	config, err := json.Marshal(h.Config)
+	h.must(err)
+	nobody := exec.Command("/proc/self/exe") // whose folder only root may enter
+	nobody.Env = append(os.Environ(), child+"="+string(config))
+	nobody.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := nobody.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "run carrel as root") {
+		t.Errorf("%v: %s", err, out)
+	}
 }
 
 func TestNamesThatLeadElsewhere(t *testing.T) {
