@@ -1,0 +1,90 @@
+package cni
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"slices"
+
+	"carrel/plan"
+)
+
+// Attachments are all networks that workspaces were given, sorted by workspace:
+// those that were recorded, whether they still work or not, and namespaces that
+// are pinned without a record.
+func (d *Driver) Attachments(ctx context.Context) ([]plan.Attachment, error) {
+	recorded, err := d.workspaces()
+	if err != nil {
+		return nil, err
+	}
+	links := map[string]int{}
+	if len(recorded) > 0 {
+		if links, err = hostLinks(); err != nil {
+			return nil, err
+		}
+	}
+	var all []plan.Attachment
+	for _, workspace := range recorded {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		all = append(all, d.attachment(workspace, links))
+	}
+	strays, err := d.strays(recorded)
+	for _, workspace := range strays {
+		all = append(all, plan.Attachment{
+			Workspace: workspace, Netns: inode(d.netns(workspace)), Fault: "its network namespace has no record",
+		})
+	}
+	slices.SortFunc(all, func(a, b plan.Attachment) int {
+		if a.Workspace < b.Workspace {
+			return -1
+		}
+		return 1
+	})
+	return all, err
+}
+
+func (d *Driver) attachment(workspace string, links map[string]int) plan.Attachment {
+	r, err := d.read(workspace)
+	if err != nil {
+		return plan.Attachment{Workspace: workspace, Netns: inode(d.netns(workspace)), Fault: oneLine(err)}
+	}
+	if r == nil {
+		return plan.Attachment{Workspace: workspace, Fault: "it was detached meanwhile"}
+	}
+	a := plan.Attachment{
+		Workspace: workspace, Set: r.Set, Network: r.Network,
+		Addresses: r.Addresses, Ports: r.Ports, Netns: inode(r.Netns),
+	}
+	a.Fault = r.fault(a.Netns, links)
+	return a
+}
+
+// strays are the workspaces that have a pinned namespace and no record.
+func (d *Driver) strays(recorded []string) ([]string, error) {
+	if ours, err := d.owns(); !ours || err != nil {
+		return nil, err
+	}
+	pinned, err := names(filepath.Join(d.RunDir, netnsDir), "")
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(pinned, func(name string) bool {
+		_, found := slices.BinarySearch(recorded, name)
+		return found
+	}), nil
+}
+
+// hostLinks are the indexes of the host's interfaces by name.
+func hostLinks() (map[string]int, error) {
+	found, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	links := make(map[string]int, len(found))
+	for _, i := range found {
+		links[i.Name] = i.Index
+	}
+	return links, nil
+}

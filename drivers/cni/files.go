@@ -1,0 +1,216 @@
+package cni
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/types"
+)
+
+// The files of the host that say which nameservers it uses: its own, and the
+// one of systemd-resolved, for a host whose own names only the stub of that on
+// its loopback.
+const (
+	hostResolv    = "/etc/resolv.conf"
+	systemdResolv = "/run/systemd/resolve/resolv.conf"
+)
+
+// writeFiles makes the files that the containers of an attachment mount.
+func (d *Driver) writeFiles(r *record) error {
+	result, err := r.result()
+	if err != nil {
+		return err
+	}
+	text := resolvOf(result.DNS)
+	if text == "" {
+		if text, err = resolvOfHost(hostResolv, systemdResolv); err != nil {
+			return err
+		}
+	}
+	if err := overwrite(filepath.Join(d.RunDir, resolvDir, r.Workspace), text); err != nil {
+		return err
+	}
+	return d.locked(func() error { return d.addHost(r) })
+}
+
+// removeFiles takes away what writeFiles made.
+func (d *Driver) removeFiles(workspace string) error {
+	if ours, err := d.owns(); !ours || err != nil {
+		return err
+	}
+	if err := gone(os.Remove(filepath.Join(d.RunDir, resolvDir, workspace))); err != nil {
+		return err
+	}
+	return d.locked(func() error { return d.removeHost(workspace, "") })
+}
+
+// addHost puts a workspace into the hosts file of its set, and takes it out of
+// those of other sets. A hosts file that is gone is made anew from the records.
+func (d *Driver) addHost(r *record) error {
+	if err := d.removeHost(r.Workspace, r.Set); err != nil {
+		return err
+	}
+	path := filepath.Join(d.RunDir, hostsDir, r.Set)
+	text, err := os.ReadFile(path)
+	entries := parseHosts(string(text))
+	if errors.Is(err, fs.ErrNotExist) {
+		entries, err = d.recorded(r.Set)
+	}
+	if err != nil {
+		return err
+	}
+	entries[r.Workspace] = r.Addresses
+	return overwrite(path, formatHosts(r.Set, entries))
+}
+
+// removeHost takes a workspace out of all hosts files but that of one set. A
+// file without workspaces goes: no container can have it mounted.
+func (d *Driver) removeHost(workspace, except string) error {
+	sets, err := names(filepath.Join(d.RunDir, hostsDir), "")
+	if err != nil {
+		return err
+	}
+	for _, set := range sets {
+		path := filepath.Join(d.RunDir, hostsDir, set)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		entries := parseHosts(string(text))
+		if _, found := entries[workspace]; !found || set == except {
+			continue
+		}
+		delete(entries, workspace)
+		if len(entries) == 0 {
+			err = os.Remove(path)
+		} else {
+			err = overwrite(path, formatHosts(set, entries))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recorded are the addresses of the attached workspaces of a set.
+func (d *Driver) recorded(set string) (map[string][]string, error) {
+	entries := map[string][]string{}
+	workspaces, err := d.workspaces()
+	for _, workspace := range workspaces {
+		r, err := d.read(workspace)
+		if err == nil && r != nil && r.Set == set && r.Result != nil && inode(r.Netns) != 0 {
+			entries[workspace] = r.Addresses
+		}
+	}
+	return entries, err
+}
+
+// formatHosts is a hosts file: what every host has, then a line for each address
+// of each workspace.
+func formatHosts(set string, entries map[string][]string) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "# The workspaces of set %s. carrel writes this file.\n", set)
+	text.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
+		for _, address := range entries[name] {
+			fmt.Fprintf(&text, "%s\t%s\n", address, name)
+		}
+	}
+	return text.String()
+}
+
+// parseHosts reads what formatHosts wrote of workspaces.
+func parseHosts(text string) map[string][]string {
+	entries := map[string][]string{}
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) != 2 {
+			continue
+		}
+		if ip, err := netip.ParseAddr(fields[0]); err == nil && !ip.IsLoopback() {
+			entries[fields[1]] = append(entries[fields[1]], fields[0])
+		}
+	}
+	return entries
+}
+
+// resolvOf is a resolv.conf of what the ADD returned, "" when it returned none.
+func resolvOf(dns types.DNS) string {
+	if len(dns.Nameservers) == 0 {
+		return ""
+	}
+	var text strings.Builder
+	if dns.Domain != "" {
+		fmt.Fprintf(&text, "domain %s\n", dns.Domain)
+	}
+	if len(dns.Search) > 0 {
+		fmt.Fprintf(&text, "search %s\n", strings.Join(dns.Search, " "))
+	}
+	for _, server := range dns.Nameservers {
+		fmt.Fprintf(&text, "nameserver %s\n", server)
+	}
+	if len(dns.Options) > 0 {
+		fmt.Fprintf(&text, "options %s\n", strings.Join(dns.Options, " "))
+	}
+	return text.String()
+}
+
+// resolvOfHost is the host's resolv.conf without nameservers on the host's
+// loopback, which containers do not reach. A host without one has none.
+func resolvOfHost(host, systemd string) (string, error) {
+	text, err := os.ReadFile(host)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	kept, servers := withoutLoopback(string(text))
+	if servers > 0 {
+		return kept, nil
+	}
+	if text, err := os.ReadFile(systemd); err == nil {
+		if better, servers := withoutLoopback(string(text)); servers > 0 {
+			return better, nil
+		}
+	}
+	return kept + "# No nameserver of the host can be reached from a container.\n", nil
+}
+
+// withoutLoopback drops nameservers on the loopback, and counts the others.
+func withoutLoopback(text string) (kept string, servers int) {
+	var lines strings.Builder
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) >= 2 && fields[0] == "nameserver" {
+			if ip, err := netip.ParseAddr(fields[1]); err == nil && ip.Unmap().IsLoopback() {
+				continue
+			}
+			servers++
+		}
+		lines.WriteString(strings.TrimSuffix(line, "\n") + "\n")
+	}
+	return lines.String(), servers
+}
+
+// overwrite gives a file its content in place: a container has this very file
+// mounted, and would not see another under its name.
+func overwrite(path, text string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if old, err := io.ReadAll(f); err == nil && len(old) > 0 && bytes.Equal(old, []byte(text)) {
+		return nil
+	}
+	_, err = f.WriteAt([]byte(text), 0)
+	return errors.Join(err, f.Truncate(int64(len(text))), f.Chmod(0o644))
+}
