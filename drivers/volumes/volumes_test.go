@@ -308,13 +308,13 @@ func TestStateDirOnTwoFilesystems(t *testing.T) {
 }
 
 // killRounds is how often each copy is killed, later each time.
-const killRounds = 10
+const killRounds = 6
 
 func TestKilledWhileCopying(t *testing.T) {
 	dir := t.TempDir()
 	data := filepath.Join(dir, "image/data")
 	tree(t, data)
-	many(t, data, 1000)
+	many(t, data, 300)
 	want := describe(t, data)
 	pack(t, data, filepath.Join(dir, "archive"))
 	for kind, whole := range copies {
