@@ -7,19 +7,14 @@
 package volumes
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
-	"time"
 
-	continuity "github.com/containerd/continuity/fs"
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -60,31 +55,7 @@ func (d *Driver) Volumes(context.Context) ([]plan.Volume, error) {
 }
 
 // Preserved are the volumes of workspaces that are gone, oldest first.
-func (d *Driver) Preserved(context.Context) ([]plan.Preserved, error) {
-	root := filepath.Join(d.stateDir, preservedDir)
-	workspaces, err := folders(root)
-	if err != nil {
-		return nil, err
-	}
-	var all []plan.Preserved
-	for _, workspace := range workspaces {
-		times, err := folders(filepath.Join(root, workspace))
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range times {
-			at, err := time.Parse(timeName, name)
-			if err != nil {
-				continue // not ours: a person may keep things beside it
-			}
-			all = append(all, plan.Preserved{Workspace: workspace, At: at, Path: filepath.Join(root, workspace, name)})
-		}
-	}
-	slices.SortStableFunc(all, func(a, b plan.Preserved) int {
-		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Workspace, b.Workspace))
-	})
-	return all, nil
-}
+func (d *Driver) Preserved(context.Context) ([]plan.Preserved, error) { return d.kept(preservedDir) }
 
 // CreateVolume makes the volume of a workspace from what root has at the data
 // path. It is made aside and renamed when it is whole and on the disk: a
@@ -97,44 +68,9 @@ func (d *Driver) CreateVolume(ctx context.Context, s plan.CreateVolume, root str
 	if _, err := os.Lstat(live); err == nil {
 		return nil
 	}
-	partial, err := d.path(partialDir, s.Workspace)
-	if err != nil {
-		return err
-	}
-	if err := os.RemoveAll(partial); err != nil {
-		return err
-	}
-	if err := d.fill(s, root, owner, partial); err != nil {
-		return errors.Join(err, os.RemoveAll(partial))
-	}
-	if ctx.Err() != nil {
-		return errors.Join(ctx.Err(), os.RemoveAll(partial))
-	}
-	return move(partial, live)
-}
-
-// fill makes the content of a new volume.
-func (d *Driver) fill(s plan.CreateVolume, root string, owner plan.Owner, partial string) error {
-	if err := os.MkdirAll(filepath.Dir(partial), 0o700); err != nil {
-		return err
-	}
-	source, err := continuity.RootPath(root, s.DataPath)
-	if err != nil {
-		return fmt.Errorf("%s in the image: %w", s.DataPath, err)
-	}
-	info, err := os.Lstat(source)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		err = empty(partial, owner)
-	case err == nil && !info.IsDir():
-		return fmt.Errorf("%s in the image is not a folder (choose another dataPath)", s.DataPath)
-	case err == nil:
-		err = continuity.CopyDir(partial, source)
-	}
-	if err != nil {
-		return err
-	}
-	return sync(partial)
+	return d.aside(ctx, s.Workspace, live, func(partial string) error {
+		return fill(source{root, s.DataPath}, partial, owner)
+	})
 }
 
 // empty makes an empty volume that the workspace's process can write.
@@ -233,10 +169,7 @@ func (d *Driver) RestoreData(_ context.Context, s plan.RestoreData) error {
 		return err
 	}
 	// The folder of the workspace goes with its last preserved volume.
-	if err := os.Remove(filepath.Dir(kept)); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return removeEmpty(filepath.Dir(kept))
 }
 
 // path is a path in the state dir. A name that could lead elsewhere is refused.
