@@ -57,6 +57,7 @@ func (d *Driver) create(ctx context.Context, s plan.CreateContainer, kept []byte
 	if err := d.removeSnapshot(ctx, s.Container); err != nil {
 		return err
 	}
+	inject, keep := d.devices(s.Spec.Devices)
 	_, err = d.client.NewContainer(ctx, s.Container,
 		client.WithRuntime(runtime, nil),
 		client.WithContainerLabels(d.labels(s.Spec, s.Set, s.Host, d.volume(s.Spec.Name))),
@@ -64,8 +65,9 @@ func (d *Driver) create(ctx context.Context, s plan.CreateContainer, kept []byte
 		client.WithContainerExtension(extensionApplied, applied(kept)),
 		client.WithSnapshotter(d.Snapshotter),
 		client.WithNewSnapshot(s.Container, image),
-		client.WithImageName(pinned), // after the snapshot, which sets the tag
-		client.WithNewSpec(d.spec(s, image)...),
+		client.WithImageName(pinned),                            // after the snapshot, which sets the tag
+		client.WithNewSpec(append(d.spec(s, image), inject)...), // last: nodes belong to the user
+		keep,
 	)
 	if err != nil {
 		undo(ctx, func(ctx context.Context) error { return d.removeSnapshot(ctx, s.Container) })

@@ -20,6 +20,7 @@ import (
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -33,6 +34,10 @@ type Config struct {
 	VolumesDir  string // holds the volume of each workspace under its name
 	LogsDir     string // gets the output of each workspace's task
 	RunDir      string // has netns/<workspace>, resolv/<workspace> and hosts/<set>; "" is /run/carrel
+
+	// Inject adds devices to an OCI spec and says what each resolved to; nil
+	// when there are none.
+	Inject func(to *specs.Spec, names []string) (digests map[string]string, err error)
 }
 
 // Driver is a connection to one containerd and one namespace of it.

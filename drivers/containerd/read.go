@@ -141,6 +141,11 @@ func (d *Driver) container(ctx context.Context, c containers.Container) plan.Con
 	maps.DeleteFunc(seen.Labels, func(key, _ string) bool {
 		return strings.HasPrefix(key, labelPrefix) || containerds(key)
 	})
+	resolved, err := resolvedDevices(c)
+	if err != nil {
+		seen.Fault = err.Error()
+	}
+	seen.Devices = resolved
 	if kept, ok := c.Extensions[extensionApplied]; ok {
 		applied, err := plan.DecodeSpec(kept.GetValue())
 		if err != nil {
