@@ -44,6 +44,7 @@ type Config struct {
 type Driver struct {
 	Config
 	client *client.Client
+	lease  lease
 }
 
 // cleanup bounds work that undoes or releases: it has a context of its own,
@@ -104,11 +105,11 @@ func (d *Driver) explain(err error) error {
 // leased runs fn under a lease: containerd's garbage collection leaves alone
 // what is made meanwhile.
 func (d *Driver) leased(ctx context.Context, fn func(ctx context.Context) error) error {
-	ctx, release, err := d.client.WithLease(ctx)
+	ctx, err := d.lease.hold(ctx, d.client)
 	if err != nil {
 		return fmt.Errorf("lease: %w", d.explain(err))
 	}
-	defer undo(ctx, release)
+	defer d.lease.release(ctx)
 	return fn(ctx)
 }
 
