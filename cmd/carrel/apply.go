@@ -47,13 +47,16 @@ func applyCommand(host *drivers.Config) *cobra.Command {
 		Long:  "Plan, show the plan, ask, and carry it out. PATH is a file, a folder, or - for standard input; default: this folder.",
 	}
 	options, o := planFlags(cmd), applyFlags(cmd)
+	wait := cmd.Flags().Duration("device-wait", 30*time.Second, "how long to wait for the CDI files of a vendor that has none yet, as at boot")
 	cmd.Flags().StringVar(&o.planned, "plan", "", "apply only if planning again gives this plan: a file of plan --out, or an id")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
 		want, err := spec.Load(orHere(paths)...)
 		if err != nil {
 			return err
 		}
-		return change(cmd, *host, *o, want, func(now plan.State) (plan.Plan, error) {
+		c := *host
+		c.DeviceWait = *wait
+		return change(cmd, c, *o, want, func(now plan.State) (plan.Plan, error) {
 			return plan.New(want, now, *options)
 		})
 	}

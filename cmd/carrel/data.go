@@ -195,9 +195,14 @@ func dataExportCommand(host *drivers.Config) *cobra.Command {
 			}
 			defer func() { err = errors.Join(err, resume()) }()
 		}
-		show := copied(cmd.ErrOrStderr(), "export "+name)
-		defer show.end()
-		return volumes.New(host.StateDir).Export(ctx, name, out, show.at)
+		show := copying(cmd.ErrOrStderr(), "export "+name)
+		changed, err := volumes.New(host.StateDir).Export(ctx, name, out, show.at)
+		show.end()
+		if len(changed) > 0 {
+			fmt.Fprintf(cmd.ErrOrStderr(), "carrel: %s changed while they were read, such as %q (--stop makes a copy of one moment)\n",
+				count(len(changed), "file"), changed[0])
+		}
+		return err
 	}
 	return cmd
 }

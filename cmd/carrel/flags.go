@@ -34,6 +34,7 @@ func hostFlags(cmd *cobra.Command) *drivers.Config {
 	flags.StringVar(&c.Namespace, "namespace", defaultNamespace, "containerd namespace; no other is touched")
 	flags.StringVar(&c.Snapshotter, "snapshotter", "overlayfs", "containerd snapshotter")
 	flags.StringVar(&c.HostsDir, "hosts-dir", defaultHostsDir, "folder of registries' hosts.toml")
+	c.Waiting = func(missing string) { fmt.Fprintf(os.Stderr, "carrel: waiting for the CDI files of %s\n", missing) }
 	flags.StringVar(&c.RunDir, "run-dir", defaultRunDir, "folder of network namespaces; one for each state dir")
 	flags.StringVar(&c.CNIConfDir, "cni-conf-dir", defaultConfDir, "folder of CNI configurations; without one there is a built-in bridge")
 	flags.StringSliceVar(&c.CNIBinDirs, "cni-bin-dir", []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"}, "folders of CNI plugins")

@@ -52,13 +52,19 @@ func params(t *testing.T, only []string) testscript.Params {
 		Setup: func(env *testscript.Env) error {
 			tb := env.T().(testing.TB)
 			registry := drivertest.NewRegistry(tb)
+			port, err := freePort()
+			if err != nil {
+				return err
+			}
 			env.Values["registry"], env.Values["tb"] = registry, tb
 			space := daemon.Namespace(tb)
 			env.Values["client"] = daemon.Client(tb, space)
 			for name, value := range map[string]string{
 				"CARREL_ADDRESS": daemon.Address, "CARREL_NAMESPACE": space, "CARREL_HOST": "testhost",
 				"CARREL_STATE_DIR": filepath.Join(env.WorkDir, "state"), "CARREL_HOSTS_DIR": filepath.Join(env.WorkDir, "certs.d"),
-				"REGISTRY": registry.Host, "DOCKER_CONFIG": filepath.Join(env.WorkDir, "docker"),
+				"CARREL_RUN_DIR": filepath.Join(env.WorkDir, "run"), "CARREL_CNI_CONF_DIR": filepath.Join(env.WorkDir, "net.d"),
+				"CARREL_SUBNET": drivertest.Subnet(tb, filepath.Join(env.WorkDir, "run")), "CARREL_CDI_SPEC_DIR": filepath.Join(env.WorkDir, "cdi"),
+				"PORT": port, "REGISTRY": registry.Host, "DOCKER_CONFIG": filepath.Join(env.WorkDir, "docker"),
 			} {
 				env.Setenv(name, value)
 			}
@@ -66,6 +72,7 @@ func params(t *testing.T, only []string) testscript.Params {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"archive": archive, "large-archive": largeArchive, "push": push, "login": requireLogin, "kill-task": killTask, "delete-container": deleteContainer,
+			"foreign": foreign, "inside": inside, "get": get, "listen": listen, "reboot": reboot, "pid": pidOf, "umount": unmount, "wait-log": waitLog, "wait-stopped": waitStopped,
 			"tmpfs": tmpfs, "nobody": nobody, "hold-lock": holdLock, "replace": replace,
 		},
 	}

@@ -226,6 +226,33 @@ func (s *shower) bar(e apply.Event) {
 	p.bar.SetCurrent(done)
 }
 
+// copyProgress is the progress of a copy: on a terminal a line that moves.
+type copyProgress struct {
+	bars *mpb.Progress
+	bar  *mpb.Bar
+}
+
+func copying(err io.Writer, what string) *copyProgress {
+	if !terminal(err) {
+		return &copyProgress{}
+	}
+	bars := mpb.New(mpb.WithOutput(err), mpb.WithWidth(1))
+	return &copyProgress{bars, bars.AddSpinner(0, mpb.PrependDecorators(decor.Name(what+" ")), mpb.AppendDecorators(decor.CurrentKibiByte("% .1f")))}
+}
+
+func (c *copyProgress) at(bytes int64) {
+	if c.bar != nil {
+		c.bar.SetCurrent(bytes)
+	}
+}
+
+func (c *copyProgress) end() {
+	if c.bar != nil {
+		c.bar.SetTotal(-1, true)
+		c.bars.Wait()
+	}
+}
+
 // done ends the progress and says how the run went.
 func (s *shower) done(p plan.Plan, failed error) error {
 	if s.bars != nil {

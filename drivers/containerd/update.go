@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -16,25 +17,27 @@ import (
 
 // UpdateLabels writes labels and the kept spec of a container in one go.
 func (d *Driver) UpdateLabels(ctx context.Context, s plan.UpdateLabels) error {
-	return d.keep(ctx, s.Container, s.Set, s.Host, s.Spec)
+	return d.keep(ctx, s, nil)
 }
 
 // AdoptContainer gives a container our labels and the spec it amounts to.
 func (d *Driver) AdoptContainer(ctx context.Context, s plan.AdoptContainer) error {
-	return d.keep(ctx, s.Container, s.Set, s.Host, s.Spec)
+	return d.keep(ctx, plan.UpdateLabels{Container: s.Container, Set: s.Set, Host: s.Host, Spec: s.Spec}, &s.Volume)
 }
 
-func (d *Driver) keep(ctx context.Context, id, set, host string, w spec.Workspace) error {
-	kept, err := plan.EncodeSpec(w)
+// keep writes what carrel keeps in a container. Without a volume it keeps the
+// one that it had.
+func (d *Driver) keep(ctx context.Context, s plan.UpdateLabels, volume *string) error {
+	kept, err := plan.EncodeSpec(s.Spec)
 	if err != nil {
 		return err
 	}
-	container, err := d.client.LoadContainer(ctx, id)
+	container, err := d.client.LoadContainer(ctx, s.Container)
 	if err != nil {
 		return d.explain(err)
 	}
 	return d.explain(container.Update(ctx, func(_ context.Context, _ *client.Client, c *containers.Container) error {
-		labels := d.labels(w, set, host, c.Labels[labelVolume])
+		labels := d.labels(s.Spec, s.Set, s.Host, *cmp.Or(volume, new(c.Labels[labelVolume])))
 		for key, value := range c.Labels {
 			if containerds(key) {
 				labels[key] = value

@@ -2,11 +2,14 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // probe tries what a limit or a mount may refuse. It reports whether it knows
@@ -19,12 +22,19 @@ func probe(command, arg string) bool {
 		held := eat(arg)
 		serve()
 		runtime.KeepAlive(held)
+	case "later": // eats when it has run long enough to count as started
+		time.Sleep(time.Second)
+		eat(arg)
 	case "nurse": // outlives a child that eats
 		child := exec.Command("/guest", "eat", arg)
 		fmt.Println("child:", child.Run())
 		serve()
 	case "threads":
 		threads(arg)
+	case "web": // answers with its name, and shows the addresses it has at its first instruction
+		web()
+	case "get":
+		get(arg)
 	case "read":
 		text, err := os.ReadFile(arg)
 		check(err)
@@ -71,4 +81,32 @@ func threads(count string) {
 	all.Wait()
 	close(enough)
 	fmt.Println("threads", n)
+}
+
+func web() {
+	addresses, err := net.InterfaceAddrs()
+	check(err)
+	fmt.Println("addresses", addresses)
+	listener, err := net.Listen("tcp", ":8080")
+	check(err)
+	go func() {
+		for {
+			caller, err := listener.Accept()
+			check(err)
+			name, err := os.Hostname()
+			check(err)
+			fmt.Fprintln(caller, "hello from", name)
+			check(caller.Close())
+		}
+	}()
+	serve()
+}
+
+// get shows what somebody answers.
+func get(address string) {
+	conn, err := net.Dial("tcp", address)
+	check(err)
+	text, err := io.ReadAll(conn)
+	check(err)
+	fmt.Print(string(text))
 }

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+// Commands of scripts that look into containers, and at their networks.
+
+func containerOf(ts *testscript.TestScript, name string) client.Container {
+	container, err := ts.Value("client").(*client.Client).LoadContainer(context.Background(), name)
+	ts.Check(err)
+	return container
+}
+
+func taskOf(ts *testscript.TestScript, name string) client.Task {
+	task, err := containerOf(ts, name).Task(context.Background(), nil)
+	ts.Check(err)
+	return task
+}
+
+// freePort is a port of the host that nobody has.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return "", err
+	}
+	return port, l.Close()
+}
+
+// inside NAME ARG... runs a command beside the task of a container.
+func inside(ts *testscript.TestScript, neg bool, args []string) {
+	ctx := context.Background()
+	described, err := containerOf(ts, args[0]).Spec(ctx)
+	ts.Check(err)
+	process := *described.Process
+	process.Args = args[1:]
+	var out, faults bytes.Buffer
+	running, err := taskOf(ts, args[0]).Exec(ctx, "inside", &process,
+		cio.NewCreator(cio.WithStreams(nil, &out, &faults), cio.WithFIFODir(ts.MkAbs("."))))
+	ts.Check(err)
+	exited, err := running.Wait(ctx)
+	ts.Check(err)
+	ts.Check(running.Start(ctx))
+	status := <-exited
+	running.IO().Wait()
+	_, err = running.Delete(ctx, client.WithProcessKill)
+	ts.Check(err)
+	fmt.Fprint(ts.Stdout(), out.String())
+	if (status.ExitCode() != 0) != neg {
+		ts.Fatalf("%v exited %d: %s", args, status.ExitCode(), out.String()+faults.String())
+	}
+}
+
+// foreign ARCHIVE NAME makes and starts a container as anybody would, with its
+// data in its root filesystem.
+func foreign(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, c := context.Background(), ts.Value("client").(*client.Client)
+	f, err := os.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer f.Close()
+	imported, err := c.Import(ctx, f, client.WithIndexName("foreign.example/bot:v1"))
+	ts.Check(err)
+	image := client.NewImage(c, imported[0])
+	ts.Check(image.Unpack(ctx, "overlayfs"))
+	container, err := c.NewContainer(ctx, args[1], client.WithSnapshotter("overlayfs"), client.WithNewSnapshot(args[1], image),
+		client.WithImage(image), client.WithNewSpec(oci.WithImageConfig(image)))
+	ts.Check(err)
+	task, err := container.NewTask(ctx, cio.LogFile(ts.MkAbs(args[1]+".log")))
+	ts.Check(err)
+	ts.Check(task.Start(ctx))
+	// Its data is there when it has said so.
+	for log := ""; !strings.Contains(log, "serving"); {
+		text, err := os.ReadFile(ts.MkAbs(args[1] + ".log"))
+		if err == nil {
+			log = string(text)
+		}
+	}
+}
+
+// get ADDRESS shows what somebody answers on the host.
+func get(ts *testscript.TestScript, neg bool, args []string) {
+	conn, err := net.Dial("tcp", args[0])
+	if (err != nil) != neg {
+		ts.Fatalf("get %s: %v", args[0], err)
+	}
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	text, err := io.ReadAll(conn)
+	ts.Check(err)
+	fmt.Fprint(ts.Stdout(), string(text))
+}
+
+// listen ADDRESS takes a port of the host for the rest of the script.
+func listen(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", args[0])
+	ts.Check(err)
+	ts.Defer(func() { l.Close() })
+}
+
+// pid NAME sets the variable PID_NAME to the process of a container.
+func pidOf(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv("PID_"+args[0], strconv.Itoa(int(taskOf(ts, args[0]).Pid())))
+}
+
+func unmount(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(unix.Unmount(ts.MkAbs(args[0]), unix.MNT_DETACH))
+}
+
+// reboot does to the workspaces what a reboot of the host does: no task and no
+// namespace is left, and the run dir is empty.
+func reboot(ts *testscript.TestScript, _ bool, names []string) {
+	for _, name := range names {
+		_, err := taskOf(ts, name).Delete(context.Background(), client.WithProcessKill)
+		ts.Check(err)
+		unmount(ts, false, []string{filepath.Join("run/netns", name)})
+	}
+	unmount(ts, false, []string{"run/netns"})
+	ts.Check(os.RemoveAll(ts.MkAbs("run")))
+}
+
+// waitLog NAME TEXT waits until the output of a workspace has a text.
+func waitLog(ts *testscript.TestScript, _ bool, args []string) {
+	for !strings.Contains(ts.ReadFile(filepath.Join("state/logs", args[0]+".log")), args[1]) {
+	}
+}
+
+// waitStopped NAME waits until the task of a container has ended.
+func waitStopped(ts *testscript.TestScript, _ bool, args []string) {
+	exited, err := taskOf(ts, args[0]).Wait(context.Background())
+	ts.Check(err)
+	status := <-exited
+	ts.Check(status.Error())
+}
