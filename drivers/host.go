@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -117,7 +118,8 @@ func (h *Host) Observe(ctx context.Context, want spec.Set) (plan.State, error) {
 		now.Records, err = h.Records.Records(ctx)
 		for i := range now.Records {
 			r := &now.Records[i]
-			r.Orphaned = r.Host == h.Name && gone(r.Source)
+			r.Gone = r.Host == h.Name && gone(r.Source)
+			r.Moved = r.Gone && len(r.Roots) > 0 && !slices.ContainsFunc(r.Roots, func(root string) bool { return !gone(root) })
 		}
 		return err
 	})

@@ -10,7 +10,8 @@ import (
 )
 
 // Field is one difference between the spec that was applied and the one that
-// is wanted. Values that may be secret are hidden.
+// is wanted. Values that may be secret are hidden. Of a workspace that is made,
+// it is what the spec says beyond the defaults, and Old is "".
 type Field struct {
 	Path string `json:"path"`
 	Old  string `json:"old"`
@@ -19,7 +20,12 @@ type Field struct {
 	cost Cost
 }
 
-func (f Field) String() string { return fmt.Sprintf("%s: %s -> %s", f.Path, f.Old, f.New) }
+func (f Field) String() string {
+	if f.Old == "" {
+		return f.Path + ": " + f.New
+	}
+	return fmt.Sprintf("%s: %s -> %s", f.Path, f.Old, f.New)
+}
 
 // fields collects differences.
 type fields []Field
@@ -55,6 +61,15 @@ func compare(applied, want spec.Workspace) []Field {
 	f.add(CostInPlace, "stop.gracePeriod", applied.Stop.GracePeriod.String(), want.Stop.GracePeriod.String())
 	f.add(CostInPlace, "host", applied.Host, want.Host)
 	return f
+}
+
+// described is what a spec says beyond the defaults.
+func described(want spec.Workspace) []Field {
+	all := compare(spec.Default(), want)
+	for i := range all {
+		all[i].Old, all[i].cost = "", CostNone
+	}
+	return all
 }
 
 func (f *fields) maps(cost Cost, path string, before, after map[string]string) {

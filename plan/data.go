@@ -12,13 +12,13 @@ import (
 // discarded returns, else data that was preserved does, else what is left of a
 // lost container's, else it gets what the image has.
 func (p *planner) volume(s subject, change *Change, image string) {
-	if at, ok := p.recoverable(s.name); ok {
+	if at, ok := p.recoverable(s); ok {
 		change.Steps = append(change.Steps, RecoverData{Workspace: s.name, At: at})
 		return
 	}
 	if kept, ok := p.preserved[s.name]; ok {
 		change.because("its preserved data returns")
-		change.Steps = append(change.Steps, RestoreData{Workspace: s.name, At: kept.At})
+		change.Steps = append(change.Steps, RestoreData{Workspace: s.name, Set: kept.Set, At: kept.At})
 		return
 	}
 	for _, key := range p.aliases(s.name) {
@@ -33,14 +33,50 @@ func (p *planner) volume(s subject, change *Change, image string) {
 	})
 }
 
-// recoverable is the discarded data that a failed change has to bring back.
-func (p *planner) recoverable(workspace string) (at time.Time, ok bool) {
+// recoverable is the discarded data that a change which failed, or was cut
+// short, has to bring back.
+func (p *planner) recoverable(s subject) (at time.Time, ok bool) {
+	cutShort := s.container != nil && p.bound(s.container, s.name) && !p.volumes[s.name] && !p.discarded[s.name]
 	for _, t := range p.now.Trash {
-		if p.back && t.Workspace == workspace {
+		if t.Workspace == s.name && (p.back || cutShort && t.At.After(s.container.CreatedAt)) {
 			at, ok = t.At, true
 		}
 	}
 	return at, ok
+}
+
+// missing reports, with a fault, that a workspace had a volume and that neither
+// it is there nor what a change that was cut short would have made of it. The
+// disk may not be mounted: an empty volume, or data of long ago, in its place
+// would look like the real one.
+func (p *planner) missing(s subject) bool {
+	var since time.Time
+	switch c, r := s.container, s.record; {
+	case p.volumes[s.name]:
+		return false
+	case c != nil && p.bound(c, s.name):
+		since = c.CreatedAt
+	case c == nil && r != nil && r.Container != "" && r.Applied != nil && !p.leftover(s.name):
+		since = r.CreatedAt
+	default:
+		return false
+	}
+	if kept, ok := p.preserved[s.name]; ok && kept.At.After(since) {
+		return false
+	}
+	if slices.ContainsFunc(p.now.Trash, func(t Trashed) bool { return t.Workspace == s.name && t.At.After(since) }) {
+		return false
+	}
+	p.faults.Add(s.want.At("metadata.name"),
+		fmt.Sprintf("mount or bring back what is missing, or take preserved data with carrel data restore %s, or begin anew with carrel delete %s", s.name, s.name),
+		"the volume of workspace %s, %s/%s, is missing", s.name, p.now.VolumesDir, s.name)
+	return true
+}
+
+// leftover reports whether a root filesystem is left of a container that a
+// workspace may have had.
+func (p *planner) leftover(workspace string) bool {
+	return slices.ContainsFunc(p.aliases(workspace), func(key string) bool { return slices.Contains(p.now.Snapshots, key) })
 }
 
 // bound reports whether the data of a container is in its volume. The data of
@@ -55,7 +91,7 @@ func (p *planner) bound(c *Container, workspace string) bool {
 func (p *planner) migrate(s subject, change *Change, dataPath string) {
 	c := s.container
 	if p.volumes[s.name] {
-		change.Steps = append(change.Steps, PreserveData{Workspace: s.name, At: p.now.Time})
+		change.Steps = append(change.Steps, PreserveData{Workspace: s.name, Set: p.want.Name, At: p.now.Time})
 	}
 	step := MigrateData{Workspace: s.name, Snapshot: c.Snapshot, DataPath: dataPath}
 	reason := fmt.Sprintf("container %s keeps its data in its root filesystem", c.ID)
@@ -100,7 +136,7 @@ func (p *planner) setAside(s subject, change *Change) {
 		at = at.Add(time.Nanosecond) // later than what the volume held before
 	}
 	if p.volumes[s.name] {
-		change.Steps = append(change.Steps, PreserveData{Workspace: s.name, At: at})
+		change.Steps = append(change.Steps, PreserveData{Workspace: s.name, Set: p.want.Name, At: at})
 	}
 }
 

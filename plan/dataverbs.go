@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -17,7 +18,8 @@ func Restore(now State, name, moment string) (Plan, error) {
 		if !ok {
 			return
 		}
-		p.swap(s, []string{"asked for"}, nil, RestoreData{Workspace: name, At: kept[len(kept)-1].At})
+		newest := kept[len(kept)-1]
+		p.swap(s, []string{"asked for"}, nil, RestoreData{Workspace: name, Set: newest.Set, At: newest.At})
 	})
 }
 
@@ -38,7 +40,7 @@ func Discard(now State, name, moment string) (Plan, error) {
 		}
 		change := Change{Action: ActionDiscard, Cost: CostDataAtRisk, Reasons: []string{"asked for"}}
 		for _, k := range kept {
-			change.Steps = append(change.Steps, DiscardPreserved{Workspace: name, At: k.At})
+			change.Steps = append(change.Steps, DiscardPreserved{Workspace: name, Set: k.Set, At: k.At})
 		}
 		p.discarded[name] = true
 		p.add(s, change)
@@ -64,7 +66,7 @@ func (p *planner) swap(s subject, reasons []string, before []Step, place Step) {
 		change.Steps = append(change.Steps, stop(s))
 	}
 	if p.volumes[s.name] {
-		change.Steps = append(change.Steps, PreserveData{Workspace: s.name, At: p.now.Time})
+		change.Steps = append(change.Steps, PreserveData{Workspace: s.name, Set: p.want.Name, At: p.now.Time})
 	}
 	change.Steps = append(change.Steps, place)
 	if alive {
@@ -117,13 +119,20 @@ func written(t time.Time, moment string) bool {
 	return t.Truncate(max(precision, 1)).Equal(wanted)
 }
 
+// lastOwner is the set of the newest data that is preserved of a workspace.
+func lastOwner(now State, name string) string {
+	set := ""
+	for _, kept := range now.Preserved {
+		if kept.Workspace == name {
+			set = kept.Set
+		}
+	}
+	return set
+}
+
 // ofData plans for the data of one workspace, which may be gone.
 func ofData(now State, name string, decide func(*planner, subject)) (Plan, error) {
-	set := ownerOf(now, name)
-	if set == "" {
-		set = spec.DefaultSet
-	}
-	p := newPlanner(spec.Set{Name: set}, now, Options{})
+	p := newPlanner(spec.Set{Name: cmp.Or(ownerOf(now, name), lastOwner(now, name), spec.DefaultSet)}, now, Options{})
 	chosen := subject{name: name}
 	for _, s := range p.subjects() {
 		if s.name == name {

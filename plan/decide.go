@@ -68,21 +68,42 @@ func (p *planner) possible(s subject) bool {
 			p.faults.Add(s.want.At(at("mounts", i)+".source"), "create it, or correct the path", "this host has no %s", m.Source)
 		}
 	}
-	if s.container != nil && s.container.Fault != "" {
-		p.faults.Add(s.want.At("metadata.name"), "", "container %s: %s", s.container.ID, s.container.Fault)
+	c, at := s.container, s.want.At("metadata.name")
+	switch {
+	case c != nil && c.Fault != "":
+		p.faults.Add(at, "", "container %s: %s", c.ID, c.Fault)
+	case c != nil && c.Workspace == "" && c.Applied == nil && p.volumes[s.name]:
+		p.faults.Add(at, "delete or rename that container", "container %s is not carrel's, and workspace %s has a volume on this host", c.ID, s.name)
+	default:
+		p.missing(s)
 	}
 	return len(p.faults) == before
 }
 
 // unwanted decides about a workspace of this set and host that no spec
-// describes any more.
+// describes any more. It is taken away only when its description was: a tree
+// that was not loaded, or not found, describes what it did.
 func (p *planner) unwanted(s subject) {
 	r := s.record
+	stays := func(why, otherwise string) {
+		p.note("%s stays: %s (%s carrel delete %s)", s.name, why, otherwise, s.name)
+	}
+	covered := p.want.Covers(r.Source)
 	switch {
-	case r.Source != "" && !r.Orphaned && !p.want.Covers(r.Source) && r.Source != "-":
-		p.note("%s stays: %s describes it, and was not loaded (delete that file, or run carrel delete %s)", s.name, r.Source, s.name)
-	case !p.want.Covers(r.Source) && !p.want.Tree():
-		p.note("%s stays: only single files were loaded, and none of them described it before (load the whole folder, or run carrel delete %s)", s.name, s.name)
+	case r.Source == "" && s.container == nil && !p.volumes[s.name]:
+		p.remove(s, "no spec describes it any more") // there is only the record
+	case r.Source == "":
+		stays("its record does not say what described it", "describe it, or run")
+	case r.Source == "-":
+		stays("standard input described it", "run")
+	case slices.Contains(p.want.Empty, r.Source):
+		stays(r.Source+", which described it, is empty", "delete that file, or run")
+	case !covered && !r.Gone:
+		stays(r.Source+" describes it, and was not loaded", "delete that file, or run")
+	case !covered && !p.want.Tree():
+		stays("only single files were loaded, and none of them described it before", "load the whole folder, or run")
+	case !covered && !r.Moved:
+		stays(r.Source+", which described it, is gone, and what it was loaded with was not loaded now", "load that too, or run")
 	default:
 		p.remove(s, "no spec describes it any more")
 	}
@@ -106,6 +127,7 @@ func (p *planner) create(s subject) {
 	if !ok {
 		return
 	}
+	change.Fields = described(*s.want)
 	p.build(s, &change, image, start)
 	p.save(s, &change)
 	p.add(s, change)
@@ -167,15 +189,14 @@ func (p *planner) bring(s subject, applied spec.Workspace, change Change) {
 	p.add(s, change)
 }
 
-// lostVolume reports whether the folder that the container mounts as its data
-// is gone.
+// lostVolume reports whether a change that was cut short took away the folder
+// that the container mounts as its data.
 func (p *planner) lostVolume(s subject) bool {
 	return s.container.Applied != nil && p.bound(s.container, s.name) && !p.volumes[s.name]
 }
 
-// refill gives a container whose volume is gone its data back, or an empty
-// volume when there is none to return. A task that has the lost folder mounted
-// must be started anew to see it.
+// refill gives a container its data back. A task that has the lost folder
+// mounted must be started anew to see it.
 func (p *planner) refill(s subject, change *Change) {
 	alive := s.container.Task.Alive()
 	change.then(ActionRestart, CostRestart, "its volume is missing")

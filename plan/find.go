@@ -67,7 +67,7 @@ func newPlanner(want spec.Set, now State, opts Options) *planner {
 		p.volumes[v.Workspace] = true
 	}
 	for _, v := range now.Preserved {
-		if v.At.After(p.preserved[v.Workspace].At) {
+		if (v.Set == want.Name || v.Set == "") && v.At.After(p.preserved[v.Workspace].At) {
 			p.preserved[v.Workspace] = v
 		}
 	}
@@ -114,7 +114,7 @@ func (p *planner) subjects() []subject {
 func (p *planner) find(s subject) *Container {
 	labelled := p.newestFirst(p.byLabel[s.name])
 	var chosen *Container
-	if s.record != nil && p.byID[s.record.Container] != nil {
+	if s.record != nil && isOf(p.byID[s.record.Container], s.name) {
 		chosen = p.byID[s.record.Container]
 	} else if len(labelled) > 0 {
 		chosen = labelled[0]
@@ -129,6 +129,12 @@ func (p *planner) find(s subject) *Container {
 		chosen = p.adoptable(s.name)
 	}
 	return chosen
+}
+
+// isOf reports whether a container says that it is a workspace. One that has
+// only the id of a container that was may be anybody's.
+func isOf(c *Container, workspace string) bool {
+	return c != nil && (c.Workspace == workspace || c.Workspace == "" && c.Applied != nil && c.Applied.Name == workspace)
 }
 
 func (p *planner) adoptable(workspace string) *Container {

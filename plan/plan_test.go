@@ -81,7 +81,7 @@ func (s *scene) none(which string) {
 			s.want.Workspaces = nil
 			s.now.Records = append([]plan.Record{}, s.now.Records...)
 			for i := range s.now.Records {
-				s.now.Records[i].Orphaned = true
+				s.now.Records[i].Gone, s.now.Records[i].Moved = true, true
 			}
 		case "R":
 			s.now.Records = nil
@@ -105,6 +105,8 @@ func TestTable(t *testing.T) {
 		{"D", func(s *scene) { s.none("R C V I") }, `Plan for set s on host h: 1 to create, 0 unchanged.
 
   + bot: create (cost: none)
+      image: docker.io/library/bot:v1
+      network.mode: none
       because: new
       1. pull image docker.io/library/bot:v1
       2. create volume of bot from /data in docker.io/library/bot:v1
@@ -118,6 +120,8 @@ func TestTable(t *testing.T) {
 		}, `Plan for set s on host h: 1 to create, 0 unchanged.
 
   + bot: create (cost: none)
+      image: docker.io/library/bot:v1
+      network.mode: none
       because: new
       because: its preserved data returns
       1. restore data of bot from 2026-01-01T11:00:00Z
@@ -132,11 +136,11 @@ func TestTable(t *testing.T) {
       1. record bot
 `},
 		{"D C, a stranger's", func(s *scene) {
-			s.none("R")
+			s.none("R V")
 			found := wanted("bot")
 			found.Resources.Limits = spec.Limits{}
 			c := &s.now.Containers[0]
-			c.Workspace, c.Set, c.Host, c.Applied, c.Found = "", "", "", nil, &found
+			c.Workspace, c.Set, c.Host, c.Applied, c.Found, c.Volume = "", "", "", nil, &found, "/srv/bot"
 		}, `Plan for set s on host h: 1 to adopt, 0 unchanged.
 
   ~ bot: adopt (cost: in place)
@@ -164,8 +168,8 @@ func TestTable(t *testing.T) {
       6. start bot
       7. record bot
 `},
-		{"D C, a stranger's with data in a folder, beside a volume of before", func(s *scene) {
-			s.none("R")
+		{"D C, a stranger's with data in a folder", func(s *scene) {
+			s.none("R V")
 			s.strange("/srv/bot", "rootfs-1")
 		}, `Plan for set s on host h: 1 to replace, 0 unchanged.
 
@@ -175,12 +179,21 @@ func TestTable(t *testing.T) {
       because: container bot keeps its data in /srv/bot, which stays as it is
       1. adopt container bot as bot
       2. stop bot within 10s
-      3. preserve data of bot
-      4. copy data of bot from folder /srv/bot
-      5. delete container bot
-      6. create container bot from docker.io/library/bot:v1
-      7. start bot
-      8. record bot
+      3. copy data of bot from folder /srv/bot
+      4. delete container bot
+      5. create container bot from docker.io/library/bot:v1
+      6. start bot
+      7. record bot
+`},
+		{"D R C, a stranger's in the place of ours", func(s *scene) { s.strange("", "rootfs-1") },
+			"fault: /specs/bot.yaml: container bot is not carrel's, and workspace bot has a volume on this host (delete or rename that container)\n"},
+		{"R C, a stranger's in the place of ours", func(s *scene) { s.none("D"); s.strange("", "rootfs-1") }, `Plan for set s on host h: 1 to forget, 0 unchanged.
+
+  - bot: forget (cost: removal)
+      because: no spec describes it any more
+      because: container missing in containerd
+      1. preserve data of bot
+      2. forget bot
 `},
 		{"D, and a root filesystem", func(s *scene) {
 			s.none("R C V")
@@ -189,6 +202,8 @@ func TestTable(t *testing.T) {
 		}, `Plan for set s on host h: 1 to create, 0 unchanged.
 
   + bot: create (cost: none)
+      image: docker.io/library/bot:v1
+      network.mode: none
       because: new
       because: root filesystem agent-bot is left of a container that is gone
       1. copy data of bot from /data in root filesystem agent-bot
@@ -250,6 +265,8 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
 		}, `Plan for set s on host h: 1 to create, 0 unchanged.
 
   + bot: create (cost: none)
+      image: docker.io/library/bot:v1
+      network.ports: :80->8080/tcp
       because: new
       1. create volume of bot from /data in docker.io/library/bot:v1
       2. create container bot from docker.io/library/bot:v1
@@ -305,6 +322,8 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
 		{"D R", func(s *scene) { s.none("C") }, `Plan for set s on host h: 1 to create, 0 unchanged.
 
   + bot: create (cost: none)
+      image: docker.io/library/bot:v1
+      network.mode: none
       because: container missing in containerd
       1. create container bot from docker.io/library/bot:v1
       2. start bot
@@ -383,7 +402,26 @@ func TestDecisions(t *testing.T) {
 		}, []string{"labels.a: (unset) -> b", "2. start bot", "3. record bot\n"}},
 		{"a failure before", func(s *scene) { s.now.Records[0].LastError = "no space" }, []string{"because: the last apply failed: no space"}},
 		{"volume lost", func(s *scene) { s.none("V") },
-			[]string{"bot: restart (cost: restart)", "because: its volume is missing", "2. create volume of bot", "3. start bot"}},
+			[]string{"fault:", "the volume of workspace bot, /volumes/bot, is missing (mount or bring back what is missing"}},
+		{"volume and container lost", func(s *scene) { s.none("V C") }, []string{"fault:", "the volume of workspace bot, /volumes/bot, is missing"}},
+		{"volume lost, and data of long ago", func(s *scene) {
+			s.none("V")
+			s.now.Containers[0].CreatedAt = noon.Add(-time.Hour)
+			s.now.Preserved = []plan.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-2 * time.Hour)}}
+		}, []string{"fault:", "is missing"}},
+		{"volume preserved by a run that was cut short", func(s *scene) {
+			s.none("V")
+			s.now.Containers[0].CreatedAt = noon.Add(-2 * time.Hour)
+			s.now.Preserved = []plan.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-time.Hour)}}
+		}, []string{"bot: restart (cost: restart)", "because: its volume is missing", "2. restore data of bot", "3. start bot"}},
+		{"volume discarded by a run that was cut short", func(s *scene) {
+			s.none("V")
+			s.now.Trash = []plan.Trashed{{Workspace: "bot", At: noon}}
+		}, []string{"because: its volume is missing", "2. take back discarded data of bot", "3. start bot"}},
+		{"preserved data of another set", func(s *scene) {
+			s.none("R C V")
+			s.now.Preserved = []plan.Preserved{{Workspace: "bot", Set: "t", At: noon}}
+		}, []string{"because: new", "create volume of bot from /data"}},
 		{"limits", func(s *scene) { s.want.Workspaces[0].Resources.Limits.Memory = 1 << 30 },
 			[]string{"bot: update (cost: in place)", "resources.limits.memory: (unset) -> 1Gi", "update limits of bot to 4096 pids, 1Gi memory"}},
 		{"env", func(s *scene) { s.want.Workspaces[0].Env = []spec.EnvVar{{Name: "TOKEN", Value: "geheim"}} },
@@ -409,10 +447,10 @@ func TestDecisions(t *testing.T) {
 			s.now.Containers = append(s.now.Containers, second)
 		}, []string{"Nothing to do", "note: container bot-2 also says that it is bot; bot is used"}},
 		{"adoption by prefix", func(s *scene) {
-			s.none("R")
+			s.none("R V")
 			found := wanted("bot")
 			c := &s.now.Containers[0]
-			c.ID, c.Workspace, c.Applied, c.Found = "workspace-bot", "", nil, &found
+			c.ID, c.Workspace, c.Applied, c.Found, c.Volume = "workspace-bot", "", nil, &found, "/srv/bot"
 			s.options.AdoptPrefixes = []string{"workspace-"}
 		}, []string{"adopt container workspace-bot as bot"}},
 		{"described by a file that was not loaded", func(s *scene) {
@@ -424,8 +462,23 @@ func TestDecisions(t *testing.T) {
 		}, []string{"Nothing to do", "note: bot stays: only single files were loaded"}},
 		{"described by a file that is gone, and a folder elsewhere loaded", func(s *scene) {
 			s.none("D")
-			s.want.Sources = []string{"/moved/"}
+			s.now.Records[0].Moved = false
+			s.want.Sources = []string{"/other/"}
+		}, []string{"Nothing to do", "note: bot stays: /specs/bot.yaml, which described it, is gone, and what it was loaded with was not loaded now"}},
+		{"the whole tree is elsewhere, as with a new checkout", func(s *scene) {
+			s.none("D")
+			s.want.Sources = []string{"/checkout2/"}
 		}, []string{"bot: delete"}},
+		{"its file is empty", func(s *scene) {
+			s.none("D")
+			s.want.Empty = []string{"/specs/bot.yaml"}
+		}, []string{"Nothing to do", "note: bot stays: /specs/bot.yaml, which described it, is empty (delete that file, or run carrel delete bot)"}},
+		{"described by standard input", func(s *scene) {
+			s.none("D")
+			s.now.Records[0].Source, s.want.Sources = "-", []string{"-"}
+		}, []string{"Nothing to do", "note: bot stays: standard input described it"}},
+		{"described by nobody knows what", func(s *scene) { s.none("D"); s.now.Records[0].Source = "" },
+			[]string{"Nothing to do", "note: bot stays: its record does not say what described it"}},
 		{"of another host", func(s *scene) { s.want.Workspaces[0].Host = "x"; s.none("R C") }, []string{"Nothing to do", "1 on other hosts"}},
 		{"moved to another host", func(s *scene) { s.want.Workspaces[0].Host = "x" }, []string{"fault:", "workspace bot is on this host, h; its spec moves it to x"}},
 		{"of another set", func(s *scene) { s.now.Records[0].Set = "t" }, []string{"fault:", "workspace bot belongs to set t, this is set s"}},

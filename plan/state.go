@@ -32,7 +32,9 @@ type Record struct {
 	Set       string
 	Host      string
 	Source    string          // the file that described it; "" when unknown
-	Orphaned  bool            // whether Source is known to be gone from the host
+	Roots     []string        // the paths that were loaded with it
+	Gone      bool            // whether the file is known to be gone from the host
+	Moved     bool            // whether all the roots are: the whole tree is elsewhere, as with a new checkout
 	Container string          // the container's id; "" until one was made
 	Applied   *spec.Workspace // the spec that was applied last; nil until one was
 	Held      bool            // stopped by a person, and to stay so
@@ -114,6 +116,7 @@ type Volume struct {
 // Preserved is the volume of a workspace that is gone.
 type Preserved struct {
 	Workspace string
+	Set       string // that the workspace was of; "" when unknown
 	At        time.Time
 	Path      string
 }

@@ -44,12 +44,14 @@ type CreateVolume struct {
 // RestoreData makes preserved data the volume of its workspace again.
 type RestoreData struct {
 	Workspace string
+	Set       string // whose it is
 	At        time.Time
 }
 
 // PreserveData takes the volume of a workspace out of use, and keeps it.
 type PreserveData struct {
 	Workspace string
+	Set       string    // whose it is
 	At        time.Time // under which it is kept
 }
 
@@ -73,6 +75,7 @@ type DiscardData struct {
 // DiscardPreserved puts preserved data into the trash.
 type DiscardPreserved struct {
 	Workspace string
+	Set       string    // whose it is
 	At        time.Time // under which it was preserved
 }
 

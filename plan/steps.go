@@ -41,7 +41,9 @@ func (p *planner) movedImage(s subject) []Field {
 	if image.Err != "" {
 		p.note("%s: cannot tell whether image %s has moved: %s", s.name, s.want.Image, image.Err)
 	}
-	if image.Source == "" || s.container.Digest == "" || image.Source == s.container.Digest {
+	_, archive := s.want.Archive()
+	asked := archive || s.want.ImagePullPolicy == spec.PullAlways // another workspace of the same image may have
+	if !asked || image.Source == "" || s.container.Digest == "" || image.Source == s.container.Digest {
 		return nil
 	}
 	return []Field{{Path: "image digest", Old: s.container.Digest, New: image.Source, cost: CostReplace}}
@@ -50,7 +52,7 @@ func (p *planner) movedImage(s subject) []Field {
 // build adds the steps from nothing to a container, and to its task when it
 // shall start.
 func (p *planner) build(s subject, change *Change, image string, start bool) {
-	if _, discarded := p.recoverable(s.name); discarded || !p.volumes[s.name] {
+	if _, discarded := p.recoverable(s); discarded || !p.volumes[s.name] {
 		p.volume(s, change, image)
 	}
 	change.Steps = append(change.Steps, CreateContainer{
@@ -117,7 +119,7 @@ func (p *planner) remove(s subject, reason string) {
 
 func (p *planner) save(s subject, change *Change) {
 	record := Record{
-		Workspace: s.name, Set: p.want.Name, Host: p.now.Host, Source: s.want.Source,
+		Workspace: s.name, Set: p.want.Name, Host: p.now.Host, Source: s.want.Source, Roots: p.want.Sources,
 		Container: s.name, Applied: s.want, Held: held(s),
 	}
 	if s.container != nil && change.Action != ActionReplace {
@@ -125,6 +127,9 @@ func (p *planner) save(s subject, change *Change) {
 	}
 	if s.record != nil {
 		record.Version = s.record.Version
+	}
+	if s.record != nil && record.Source == "" { // the wish of a rollback comes from no file
+		record.Source, record.Roots = s.record.Source, s.record.Roots
 	}
 	change.Steps = append(change.Steps, SaveRecord{Record: record})
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"carrel/spec"
@@ -108,7 +109,8 @@ func networkOf(s subject) spec.Network {
 func (p *planner) hold(s subject, change *Change, held bool) {
 	record := Record{Workspace: s.name, Set: p.want.Name, Host: p.now.Host, Held: held, Applied: applied(s)}
 	if s.record != nil {
-		record.Source, record.Container, record.Version = s.record.Source, s.record.Container, s.record.Version
+		record.Source, record.Roots = s.record.Source, s.record.Roots
+		record.Container, record.Version = s.record.Container, s.record.Version
 	}
 	if s.container != nil {
 		record.Container = s.container.ID
@@ -121,6 +123,7 @@ func (p *planner) hold(s subject, change *Change, held bool) {
 func each(now State, names []string, decide func(*planner, subject)) (Plan, error) {
 	var faults spec.Errors
 	set := ""
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	for i, name := range names {
 		owner := ownerOf(now, name)
 		if i > 0 && owner != set && owner != "" {

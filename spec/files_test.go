@@ -167,8 +167,8 @@ func TestNoPath(t *testing.T) {
 func TestCovers(t *testing.T) {
 	set := spec.Set{Sources: []string{"/specs/", "/one.yaml", "-"}}
 	for source, want := range map[string]bool{
-		"/specs/a.yaml": true, "/specs/below/a.yaml": true, "/one.yaml": true, "-": true,
-		"/specs-old/a.yaml": false, "/one.yaml/a": false, "/two.yaml": false,
+		"/specs/a.yaml": true, "/specs/below/a.yaml": true, "/one.yaml": true,
+		"/specs-old/a.yaml": false, "/one.yaml/a": false, "/two.yaml": false, "-": false,
 	} {
 		if got := set.Covers(source); got != want {
 			t.Errorf("Covers(%q) is %v", source, got)

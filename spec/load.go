@@ -21,6 +21,9 @@ func Load(paths ...string) (Set, error) {
 	l := loader{faults: &faults, set: Set{Name: DefaultSet, Sources: found.sources}, unsure: len(faults) > 0}
 	for _, f := range found.files {
 		l.file(f)
+		if f.documents == 0 {
+			l.set.Empty = append(l.set.Empty, f.source)
+		}
 	}
 	found.empty()
 	l.finish()

@@ -153,7 +153,7 @@ func explain(f fault, broken jsonschema.ErrorKind, faults *Errors) {
 	case *kind.Const:
 		faults.Add(at, fmt.Sprintf("write %v", k.Want), "%s is %s, and must be %q", name, written(k.Got), fmt.Sprint(k.Want))
 	case *kind.Pattern:
-		faults.Add(at, patternHint(f), "%s is %q", name, k.Got)
+		faults.Add(at, patternHint(f), "%s is %q", name, unassigned(name, k.Got))
 	case *kind.MinLength:
 		faults.Add(at, "fill it in, or take it out", "%s is empty", name)
 	case *kind.MaxLength:
@@ -328,4 +328,14 @@ func texts(values []any) []string {
 		words[i] = fmt.Sprint(v)
 	}
 	return words
+}
+
+// unassigned is the name of a variable without what was assigned to it in the
+// same word: that may be a secret.
+func unassigned(field, value string) string {
+	name, _, assigned := strings.Cut(value, "=")
+	if assigned && strings.Contains(field, "env[") {
+		return name + "=..."
+	}
+	return value
 }

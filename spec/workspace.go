@@ -210,13 +210,17 @@ type Set struct {
 	// Sources are the paths that were loaded, absolute; folders end in a
 	// slash, standard input is "-".
 	Sources []string
+
+	// Empty are the files that were loaded and describe nothing, absolute.
+	Empty []string
 }
 
 // Covers reports whether a file that described a workspace before was among
 // what was loaded now: if so, and the workspace is not in the set, its
-// description was taken away.
+// description was taken away. What comes by standard input may be something
+// else each time.
 func (s Set) Covers(source string) bool {
-	return slices.ContainsFunc(s.Sources, func(loaded string) bool {
+	return source != stdin && slices.ContainsFunc(s.Sources, func(loaded string) bool {
 		return loaded == source || strings.HasSuffix(loaded, "/") && strings.HasPrefix(source, loaded)
 	})
 }

@@ -176,7 +176,13 @@ func allowed(p plan.Plan, o applyOptions) error {
 	if was.Version == 0 {
 		return fmt.Errorf("refused: planning again gives plan %s, not %s (look at it above)", p.ID(), was.ID)
 	}
-	return fmt.Errorf("refused: planning again gives another plan (- as it was, + as it is now):\n%s", cmp.Diff(was.Text(), p.View().Text()))
+	now := p.View()
+	now.ID = was.ID
+	diff := cmp.Diff(was.Text(), now.Text())
+	if diff == "" {
+		return errors.New("refused: planning again gives another plan: values that are not shown, as of variables, are others now")
+	}
+	return fmt.Errorf("refused: planning again gives another plan (- as it was, + as it is now):\n%s", diff)
 }
 
 func who() string {

@@ -32,6 +32,7 @@ func dataCommand(host *drivers.Config) *cobra.Command {
 // dataView is one volume, or what was preserved of one.
 type dataView struct {
 	Workspace   string     `json:"workspace"`
+	Set         string     `json:"set,omitempty"`         // of what was preserved
 	PreservedAt *time.Time `json:"preservedAt,omitempty"` // not of one in use
 	Bytes       *int64     `json:"bytes,omitempty"`
 	Path        string     `json:"path"`
@@ -81,7 +82,7 @@ func listData(ctx context.Context, driver *volumes.Driver, names []string) ([]da
 		all = append(all, dataView{Workspace: v.Workspace, Path: v.Path})
 	}
 	for _, v := range preserved {
-		all = append(all, dataView{Workspace: v.Workspace, PreservedAt: &v.At, Path: v.Path})
+		all = append(all, dataView{Workspace: v.Workspace, Set: v.Set, PreservedAt: &v.At, Path: v.Path})
 	}
 	slices.SortStableFunc(all, func(a, b dataView) int { return cmp.Compare(a.Workspace, b.Workspace) })
 	if len(names) == 0 {
@@ -106,7 +107,7 @@ func showData(out io.Writer, all []dataView, form string) error {
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tPRESERVED\tSIZE\tPATH")
+	fmt.Fprintln(table, "NAME\tPRESERVED\tOF SET\tSIZE\tPATH")
 	for _, d := range all {
 		at, size := "in use", "-"
 		if d.PreservedAt != nil {
@@ -115,7 +116,7 @@ func showData(out io.Writer, all []dataView, form string) error {
 		if d.Bytes != nil {
 			size = units.BytesSize(float64(*d.Bytes))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", d.Workspace, at, size, d.Path)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", d.Workspace, at, dash(d.Set), size, d.Path)
 	}
 	return table.Flush()
 }

@@ -1,11 +1,14 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/containerd/containerd/v2/client"
@@ -83,12 +86,15 @@ func environment(all []spec.EnvVar) []string {
 	return pairs
 }
 
-// mounts are the volume at the data path and the mounts of the spec.
+// mounts are the volume at the data path and the mounts of the spec, those
+// around others first: mounted later they would hide them.
 func (d *Driver) mounts(w spec.Workspace) []specs.Mount {
 	all := []specs.Mount{bind(d.volume(w.Name), w.DataPath, false)}
 	for _, m := range w.Mounts {
 		all = append(all, bind(filepath.Clean(m.Source), m.Target, m.ReadOnly))
 	}
+	depth := func(m specs.Mount) int { return strings.Count(filepath.Clean(m.Destination), "/") }
+	slices.SortStableFunc(all, func(a, b specs.Mount) int { return cmp.Compare(depth(a), depth(b)) })
 	return all
 }
 

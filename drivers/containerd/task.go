@@ -72,6 +72,9 @@ func (d *Driver) startAnew(ctx context.Context, s plan.StartTask, container clie
 		if err == nil || attempt > 1 && errors.As(err, &refused) && !refused.leftover() {
 			return err
 		}
+		if errdefs.IsNotFound(err) {
+			return fmt.Errorf("its root filesystem is gone (carrel delete %s, which preserves its data, and apply again): %w", s.Workspace, err)
+		}
 		if errdefs.IsDeadlineExceeded(err) && ctx.Err() == nil {
 			if err := d.killShims(s.Container); err != nil {
 				return err

@@ -30,7 +30,7 @@ type Host struct {
 	images     map[string]Image // what is here, by name and by digest
 	containers map[string]*container
 	volumes    map[string]map[string]string // by workspace: path to content
-	preserved  map[preservedKey]map[string]string
+	preserved  map[preservedKey]kept
 	trash      map[preservedKey]map[string]string
 	networks   map[string]plan.Attachment
 	namespaces uint64 // how many were made
@@ -59,12 +59,18 @@ type preservedKey struct {
 	at        time.Time
 }
 
+// kept is a volume that was preserved.
+type kept struct {
+	set  string
+	data map[string]string
+}
+
 // New makes an empty host.
 func New(name string) *Host {
 	return &Host{
-		name: name, clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		name: name, clock: time.Now().UTC(),
 		registry: map[string]Image{}, images: map[string]Image{}, containers: map[string]*container{},
-		volumes: map[string]map[string]string{}, preserved: map[preservedKey]map[string]string{}, records: map[string]plan.Record{},
+		volumes: map[string]map[string]string{}, preserved: map[preservedKey]kept{}, records: map[string]plan.Record{},
 		trash: map[preservedKey]map[string]string{}, networks: map[string]plan.Attachment{}, devices: map[string]string{},
 		snapshots: map[string]map[string]string{}, folders: map[string]map[string]string{},
 	}
@@ -126,7 +132,7 @@ func (h *Host) Break(workspace string, namespace bool) {
 func (h *Host) Keep(workspace string, data map[string]string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.preserved[preservedKey{workspace, h.now()}] = data
+	h.preserved[preservedKey{workspace, h.now()}] = kept{data: data}
 }
 
 // Folder puts a folder, or an archive, on the host.
@@ -199,8 +205,8 @@ func (h *Host) Observe(want spec.Set) plan.State {
 			now.Snapshots = append(now.Snapshots, key)
 		}
 	}
-	for key := range h.preserved {
-		now.Preserved = append(now.Preserved, plan.Preserved{Workspace: key.workspace, At: key.at})
+	for key, k := range h.preserved {
+		now.Preserved = append(now.Preserved, plan.Preserved{Workspace: key.workspace, Set: k.set, At: key.at})
 	}
 	slices.SortFunc(now.Preserved, func(a, b plan.Preserved) int { return a.At.Compare(b.At) })
 	return now
@@ -218,8 +224,8 @@ func (h *Host) String() string {
 	for name, files := range h.volumes {
 		lines = append(lines, fmt.Sprintf("volume %s: %v", name, files))
 	}
-	for key, files := range h.preserved {
-		lines = append(lines, fmt.Sprintf("preserved %s: %v", key.workspace, files))
+	for key, k := range h.preserved {
+		lines = append(lines, fmt.Sprintf("preserved %s: %v", key.workspace, k.data))
 	}
 	for key, files := range h.trash {
 		lines = append(lines, fmt.Sprintf("trash of %s: %v", key.workspace, files))

@@ -43,7 +43,7 @@ func (h *Host) SaveRecord(_ context.Context, s plan.SaveRecord, history []plan.E
 		}
 		return fmt.Errorf("the record of %s was changed since it was read", r.Workspace)
 	}
-	r.CreatedAt, r.UpdatedAt = was.CreatedAt, time.Now()
+	r.CreatedAt, r.UpdatedAt = was.CreatedAt, h.now()
 	if was.Version == 0 {
 		r.CreatedAt = r.UpdatedAt
 	}
@@ -80,10 +80,10 @@ func (h *Host) SaveFailure(_ context.Context, f plan.Failure, history []plan.Ent
 	h.history = append(h.history, history...)
 	r, ok := h.records[f.Workspace]
 	if !ok {
-		r = plan.Record{Workspace: f.Workspace, Set: f.Set, Host: f.Host, Source: f.Source, CreatedAt: time.Now()}
+		r = plan.Record{Workspace: f.Workspace, Set: f.Set, Host: f.Host, Source: f.Source, CreatedAt: h.now()}
 	}
 	if r.Set == f.Set && r.Host == f.Host {
-		r.LastError, r.UpdatedAt = f.Error, time.Now()
+		r.LastError, r.UpdatedAt = f.Error, h.now()
 		r.Version++
 		h.records[f.Workspace] = r
 	}

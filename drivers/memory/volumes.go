@@ -27,7 +27,7 @@ func (h *Host) PreserveData(_ context.Context, s plan.PreserveData) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if files, ok := h.volumes[s.Workspace]; ok {
-		h.preserved[preservedKey{s.Workspace, s.At}] = files
+		h.preserved[preservedKey{s.Workspace, s.At}] = kept{s.Set, files}
 		delete(h.volumes, s.Workspace)
 	}
 	return nil
@@ -38,18 +38,18 @@ func (h *Host) RestoreData(_ context.Context, s plan.RestoreData) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	key := preservedKey{s.Workspace, s.At}
-	files, kept := h.preserved[key]
+	was, ok := h.preserved[key]
 	_, live := h.volumes[s.Workspace]
 	switch {
-	case live && !kept:
+	case live && !ok:
 		return nil
 	case live:
 		return fmt.Errorf("%s has a volume already", s.Workspace)
-	case !kept:
+	case !ok:
 		return fmt.Errorf("%s has no data preserved at %s", s.Workspace, s.At)
 	}
 	delete(h.preserved, key)
-	h.volumes[s.Workspace] = files
+	h.volumes[s.Workspace] = was.data
 	return nil
 }
 
@@ -97,8 +97,8 @@ func (h *Host) DiscardData(_ context.Context, s plan.DiscardData) error {
 func (h *Host) DiscardPreserved(_ context.Context, s plan.DiscardPreserved) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if files, ok := h.preserved[preservedKey{s.Workspace, s.At}]; ok {
-		h.trash[preservedKey{s.Workspace, s.At}] = files
+	if was, ok := h.preserved[preservedKey{s.Workspace, s.At}]; ok {
+		h.trash[preservedKey{s.Workspace, s.At}] = was.data
 		delete(h.preserved, preservedKey{s.Workspace, s.At})
 	}
 	return nil

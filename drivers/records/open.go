@@ -118,7 +118,7 @@ func parse(store string) (target, error) {
 		config.DefaultQueryExecMode = pgx.QueryExecModeExec
 		return target{name: withoutPassword(store), dialect: inPostgres, config: config}, nil
 	}
-	return target{}, fmt.Errorf("store: want a URL that begins with sqlite:// or postgres://, not %q", scheme)
+	return target{}, errors.New("store: want a URL that begins with sqlite:// or postgres://") // it may hold a password
 }
 
 func withoutPassword(store string) string {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/moby/sys/mountinfo"
@@ -42,7 +43,7 @@ func (d *Driver) DiscardData(_ context.Context, s plan.DiscardData) error {
 
 // DiscardPreserved puts preserved data into the trash.
 func (d *Driver) DiscardPreserved(_ context.Context, s plan.DiscardPreserved) error {
-	kept, err := d.path(preservedDir, s.Workspace, s.At.UTC().Format(timeName))
+	kept, err := d.preserved(s.Workspace, s.Set, s.At)
 	if err != nil {
 		return err
 	}
@@ -121,16 +122,17 @@ func (d *Driver) kept(dir string) ([]plan.Preserved, error) {
 	}
 	var all []plan.Preserved
 	for _, workspace := range workspaces {
-		times, err := folders(filepath.Join(root, workspace))
+		names, err := folders(filepath.Join(root, workspace))
 		if err != nil {
 			return nil, err
 		}
-		for _, name := range times {
-			at, err := time.Parse(timeName, name)
+		for _, name := range names {
+			written, set, _ := strings.Cut(name, ofSet)
+			at, err := time.Parse(timeName, written)
 			if err != nil {
 				continue // not ours: a person may keep things beside it
 			}
-			all = append(all, plan.Preserved{Workspace: workspace, At: at, Path: filepath.Join(root, workspace, name)})
+			all = append(all, plan.Preserved{Workspace: workspace, Set: set, At: at, Path: filepath.Join(root, workspace, name)})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b plan.Preserved) int {

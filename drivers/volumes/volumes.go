@@ -13,7 +13,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -47,11 +49,31 @@ func (d *Driver) Dir() string { return filepath.Join(d.stateDir, liveDir) }
 // Volumes are the volumes of workspaces that live.
 func (d *Driver) Volumes(context.Context) ([]plan.Volume, error) {
 	names, err := folders(d.Dir())
+	links, linksErr := linked(d.Dir())
 	var all []plan.Volume
-	for _, name := range names {
+	for _, name := range slices.Concat(names, links) {
 		all = append(all, plan.Volume{Workspace: name, Path: filepath.Join(d.Dir(), name)})
 	}
-	return all, err
+	return all, errors.Join(err, linksErr)
+}
+
+// linked are the names of symlinks to folders: a person moved a volume to
+// another disk.
+func linked(path string) ([]string, error) {
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Type()&fs.ModeSymlink == 0 || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(path, e.Name())); err == nil && info.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
 }
 
 // Preserved are the volumes of workspaces that are gone, oldest first.
@@ -65,8 +87,11 @@ func (d *Driver) CreateVolume(ctx context.Context, s plan.CreateVolume, root str
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(live); err == nil {
+	if info, err := os.Stat(live); err == nil && info.IsDir() {
 		return nil
+	}
+	if _, err := os.Lstat(live); err == nil {
+		return fmt.Errorf("%s is in the place of a volume and is no folder (move it away)", live)
 	}
 	return d.aside(ctx, s.Workspace, live, func(partial string) error {
 		return fill(source{root, s.DataPath}, partial, owner)
@@ -137,7 +162,7 @@ func (d *Driver) PreserveData(_ context.Context, s plan.PreserveData) error {
 	if _, err := os.Lstat(live); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	kept, err := d.path(preservedDir, s.Workspace, s.At.UTC().Format(timeName))
+	kept, err := d.preserved(s.Workspace, s.Set, s.At)
 	if err != nil {
 		return err
 	}
@@ -149,7 +174,7 @@ func (d *Driver) PreserveData(_ context.Context, s plan.PreserveData) error {
 
 // RestoreData makes preserved data the volume of its workspace again.
 func (d *Driver) RestoreData(_ context.Context, s plan.RestoreData) error {
-	kept, err := d.path(preservedDir, s.Workspace, s.At.UTC().Format(timeName))
+	kept, err := d.preserved(s.Workspace, s.Set, s.At)
 	if err != nil {
 		return err
 	}
@@ -172,13 +197,30 @@ func (d *Driver) RestoreData(_ context.Context, s plan.RestoreData) error {
 	return removeEmpty(filepath.Dir(kept))
 }
 
+// ofSet is between the time and the set in the names of preserved volumes.
+const ofSet = "@"
+
+// preserved is where the volume of a workspace of a set is kept.
+func (d *Driver) preserved(workspace, set string, at time.Time) (string, error) {
+	name := at.UTC().Format(timeName)
+	if set != "" {
+		if !isName(set) {
+			return "", fmt.Errorf("set %q: not a name that a folder can have", set)
+		}
+		name += ofSet + set
+	}
+	return d.path(preservedDir, workspace, name)
+}
+
 // path is a path in the state dir. A name that could lead elsewhere is refused.
 func (d *Driver) path(dir, workspace string, more ...string) (string, error) {
-	if len(validation.IsDNS1123Label(workspace)) > 0 {
+	if !isName(workspace) {
 		return "", fmt.Errorf("workspace %q: not a name that a folder can have", workspace)
 	}
 	return filepath.Join(append([]string{d.stateDir, dir, workspace}, more...)...), nil
 }
+
+func isName(word string) bool { return len(validation.IsDNS1123Label(word)) == 0 }
 
 // move renames a folder for good: both parents are on the disk afterwards.
 func move(from, to string) error {

@@ -30,4 +30,5 @@ type Record struct {
 	CreatedAt int64
 	UpdatedAt int64
 	UpdatedBy string
+	Roots     string
 }
