@@ -66,3 +66,9 @@ func planExample(t *testing.T, path string) {
 		t.Errorf("plan (-want +got):\n%s", diff)
 	}
 }
+
+func TestExamplePolicy(t *testing.T) {
+	if _, err := spec.LoadPolicy("docs/policy.yaml"); err != nil {
+		t.Error(err)
+	}
+}

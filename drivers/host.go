@@ -87,7 +87,8 @@ func open(ctx context.Context, c Config, store func(context.Context, string) (*r
 		h.Runtime, noRuntime = containerd.Open(ctx, containerd.Config{
 			Address: c.Address, Namespace: c.Namespace, Snapshotter: c.Snapshotter, HostsDir: c.HostsDir,
 			VolumesDir: h.Volumes.Dir(), LogsDir: filepath.Join(c.StateDir, "logs"), RunDir: c.RunDir,
-			Inject: h.Devices.Inject,
+			ViewsDir: filepath.Join(c.StateDir, "views"),
+			Inject:   h.Devices.Inject,
 		})
 	})
 	group.Wait()
@@ -128,7 +129,7 @@ func (h *Host) Observe(ctx context.Context, want spec.Set) (plan.State, error) {
 		return err
 	})
 	group.Go(func() error {
-		now.Absent = absent(here(want, h.Name))
+		now.Absent = absent(want.Here(h.Name))
 		return nil
 	})
 	group.Go(func() (err error) {
@@ -137,14 +138,15 @@ func (h *Host) Observe(ctx context.Context, want spec.Set) (plan.State, error) {
 	})
 	group.Go(func() (err error) {
 		now.Networks, err = h.Network.Attachments(ctx)
+		now.CNI = h.Network.Description()
 		return err
 	})
 	group.Go(func() (err error) {
-		now.Devices, err = h.devices(ctx, here(want, h.Name))
+		now.Devices, err = h.devices(ctx, want.Here(h.Name))
 		return err
 	})
 	group.Go(func() (err error) {
-		now.Images, err = h.Runtime.Images(ctx, here(want, h.Name))
+		now.Images, err = h.Runtime.Images(ctx, want.Here(h.Name))
 		return err
 	})
 	group.Go(func() (err error) {
@@ -195,15 +197,4 @@ func gone(source string) bool {
 	}
 	_, err := os.Stat(source)
 	return errors.Is(err, fs.ErrNotExist)
-}
-
-// here are the workspaces that a host may apply.
-func here(want spec.Set, host string) []spec.Workspace {
-	var all []spec.Workspace
-	for _, w := range want.Workspaces {
-		if w.Host == "" || w.Host == host {
-			all = append(all, w)
-		}
-	}
-	return all
 }

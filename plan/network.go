@@ -83,6 +83,18 @@ func (p *planner) abandoned() {
 	}
 }
 
+// networkNoted says what networks are attached with, when one is to be.
+func (p *planner) networkNoted() {
+	for _, c := range p.plan.Changes {
+		for _, s := range c.Steps {
+			if _, attaches := s.(AttachNetwork); attaches && p.now.CNI != "" {
+				p.note("networks: %s", p.now.CNI)
+				return
+			}
+		}
+	}
+}
+
 // taken adds a fault for every port that a workspace of another set has.
 func (p *planner) taken(s subject) {
 	for i, wanted := range s.want.Network.Ports {

@@ -119,6 +119,7 @@ func New(want spec.Set, now State, opts Options) (Plan, error) {
 	p.abandoned()
 	p.clean()
 	p.devicesNoted()
+	p.networkNoted()
 	return p.finish()
 }
 

@@ -22,6 +22,7 @@ type State struct {
 	Trash      []Trashed        // discarded and not removed yet, oldest first
 	Snapshots  []string         // keys of root filesystems whose container is gone
 	Networks   []Attachment
+	CNI        string // what networks are attached with, in one line
 	Devices    Devices
 	Absent     map[string]bool // mount sources that specs name and the host does not have
 }

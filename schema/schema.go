@@ -9,6 +9,11 @@ import "embed"
 //go:embed workspace.schema.json
 var Workspace []byte
 
+// Policy is the JSON Schema of a host's policy file.
+//
+//go:embed policy.schema.json
+var Policy []byte
+
 // Plan is the JSON Schema of a plan in JSON.
 //
 //go:embed plan.schema.json

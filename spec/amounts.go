@@ -20,30 +20,26 @@ func quantities(path string, body *tree, faults *Errors) {
 	if user := body.get("user"); user != nil && !user.broken {
 		user.scalar = user.raw
 	}
-	amount := func(keys ...string) (*tree, string) {
-		t, at := body.get(keys...), path
-		for _, key := range keys {
-			at += "." + key
-		}
-		if t == nil || t.broken {
-			return nil, at
-		}
+	limits(path+".resources.limits", body.get("resources", "limits"), faults)
+	if t := body.get("stop", "gracePeriod"); t != nil && !t.broken {
 		t.scalar = t.raw
-		return t, at
-	}
-	for _, name := range []string{"cpu", "memory"} {
-		t, at := amount("resources", "limits", name)
-		if t == nil {
-			continue
-		}
-		if what, hint := wrongQuantity(name, t.raw); hint != "" {
-			faults.Add(t.at, hint, "%s is %q%s", at, t.raw, what)
+		if d, err := time.ParseDuration(t.raw); err != nil || d < 0 || d > maxGrace {
+			faults.Add(t.at, `write a time such as "10s" or "2m", at most 1h`, "%s.stop.gracePeriod is %q", path, t.raw)
 			t.broken = true
 		}
 	}
-	if t, at := amount("stop", "gracePeriod"); t != nil {
-		if d, err := time.ParseDuration(t.raw); err != nil || d < 0 || d > maxGrace {
-			faults.Add(t.at, `write a time such as "10s" or "2m", at most 1h`, "%s is %q", at, t.raw)
+}
+
+// limits does it for the limits at a path.
+func limits(path string, body *tree, faults *Errors) {
+	for _, name := range []string{"cpu", "memory"} {
+		t := body.get(name)
+		if t == nil || t.broken {
+			continue
+		}
+		t.scalar = t.raw
+		if what, hint := wrongQuantity(name, t.raw); hint != "" {
+			faults.Add(t.at, hint, "%s.%s is %q%s", path, name, t.raw, what)
 			t.broken = true
 		}
 	}

@@ -56,7 +56,7 @@ func (l *loader) file(f *file) {
 	for _, document := range r.documents(f.content) {
 		f.documents++
 		before := len(*l.faults)
-		known := valid(document, l.faults)
+		known := ofSpecs().valid(document, l.faults)
 		set := document.get("kind").text() == "WorkspaceSet"
 		switch {
 		case !known:

@@ -1,53 +1,29 @@
 package spec
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/agext/levenshtein"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
-
-	"carrel/schema"
 )
-
-// contract is the JSON Schema, ready to validate, and as the document it is.
-type contract struct {
-	compiled *jsonschema.Schema
-	document map[string]any
-}
-
-var loadContract = sync.OnceValue(func() contract {
-	decoded, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema.Workspace))
-	document, ok := decoded.(map[string]any)
-	if err != nil || !ok {
-		panic(fmt.Sprint("workspace.schema.json is no JSON object: ", err)) // it is part of the program
-	}
-	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("workspace.schema.json", document); err != nil {
-		panic(err)
-	}
-	return contract{compiled: compiler.MustCompile("workspace.schema.json"), document: document}
-})
 
 // valid checks a document against the schema and puts each fault into words.
 // Values that break the schema are marked as broken, so that the rest can be
 // looked at. It is false when nothing can be said of the rest.
-func valid(document *tree, faults *Errors) bool {
+func (c contract) valid(document *tree, faults *Errors) bool {
 	if document.object && document.get("apiVersion") == nil && document.get("kind") == nil {
-		faults.Add(document.at, "begin it with apiVersion: carrel/v1 and kind: Workspace", "this document is no spec of carrel")
+		faults.Add(document.at, "begin it with apiVersion: carrel/v1 and kind: "+c.kinds[0], "this document is no %s", c.what)
 		return false
 	}
-	document.forget(contractFor(document))
-	known := slices.Contains(kinds, document.get("kind").text())
+	document.forget(c.of(document))
+	known := slices.Contains(c.kinds, document.get("kind").text())
 	var invalid *jsonschema.ValidationError
-	err := loadContract().compiled.Validate(document.value())
+	err := c.compiled.Validate(document.value())
 	if !errors.As(err, &invalid) {
 		return known
 	}
@@ -56,13 +32,10 @@ func valid(document *tree, faults *Errors) bool {
 		if t.broken || !known && !ofEnvelope(leaf) {
 			return
 		}
-		explain(fault{document, t, path, leaf.InstanceLocation}, leaf.ErrorKind, faults)
+		explain(fault{c, document, t, path, leaf.InstanceLocation}, leaf.ErrorKind, faults)
 	})
 	return known
 }
-
-// kinds are the kinds of documents.
-var kinds = []string{"Workspace", "WorkspaceSet"}
 
 // ofEnvelope reports whether a fault can be told without knowing what kind of
 // document it is in.
@@ -114,6 +87,7 @@ func (t *tree) walk(location []string) (*tree, string) {
 
 // fault is where a document breaks its schema.
 type fault struct {
+	contract
 	document *tree
 	value    *tree
 	path     string
@@ -242,56 +216,6 @@ func article(kinds string) string {
 		return "an " + words
 	}
 	return "a " + words
-}
-
-// schemaNode is the part of the schema that is about one value; nil is about
-// anything.
-type schemaNode map[string]any
-
-// contractFor is the schema of a whole document.
-func contractFor(document *tree) schemaNode {
-	name := "Workspace"
-	if document.get("kind").text() == "WorkspaceSet" {
-		name = "WorkspaceSet"
-	}
-	return resolve(map[string]any{"$ref": "#/$defs/" + name})
-}
-
-// field is the schema of an object's field, and whether there may be one.
-func (s schemaNode) field(key string) (schemaNode, bool) {
-	properties, _ := s["properties"].(map[string]any)
-	if field, ok := properties[key]; ok {
-		return resolve(field), true
-	}
-	others, ok := s["additionalProperties"].(map[string]any)
-	return resolve(others), ok
-}
-
-// item is the schema of a list's items.
-func (s schemaNode) item() schemaNode { return resolve(s["items"]) }
-
-// resolve is a part of the schema, with what it refers to.
-func resolve(part any) schemaNode {
-	node, _ := part.(map[string]any)
-	if ref, ok := node["$ref"].(string); ok {
-		definitions, _ := loadContract().document["$defs"].(map[string]any)
-		node, _ = definitions[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
-	}
-	return node
-}
-
-// allowedKeys are the keys that the schema has for an object.
-func allowedKeys(f fault) []string {
-	at := contractFor(f.document)
-	for _, step := range f.location {
-		if items := at.item(); items != nil {
-			at = items
-			continue
-		}
-		at, _ = at.field(step)
-	}
-	properties, _ := at["properties"].(map[string]any)
-	return slices.Sorted(maps.Keys(properties))
 }
 
 // maxDistance is how many letters may be wrong in a word that is meant to be

@@ -225,6 +225,17 @@ func (s Set) Covers(source string) bool {
 	})
 }
 
+// Here are the workspaces that a host may apply.
+func (s Set) Here(host string) []Workspace {
+	var all []Workspace
+	for _, w := range s.Workspaces {
+		if w.Host == "" || w.Host == host {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
 // Tree reports whether a whole folder was loaded, and not only single files.
 func (s Set) Tree() bool {
 	return slices.ContainsFunc(s.Sources, func(loaded string) bool { return strings.HasSuffix(loaded, "/") })

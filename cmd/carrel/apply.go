@@ -46,11 +46,11 @@ func applyCommand(host *drivers.Config) *cobra.Command {
 		Short: "Make the host as the specs say",
 		Long:  "Plan, show the plan, ask, and carry it out. PATH is a file, a folder, or - for standard input; default: this folder.",
 	}
-	options, o := planFlags(cmd), applyFlags(cmd)
+	options, o, policy := planFlags(cmd), applyFlags(cmd), policyFlag(cmd, defaultPolicy)
 	wait := cmd.Flags().Duration("device-wait", 30*time.Second, "how long to wait for the CDI files of a vendor that has none yet, as at boot")
 	cmd.Flags().StringVar(&o.planned, "plan", "", "apply only if planning again gives this plan: a file of plan --out, or an id")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
-		want, err := spec.Load(orHere(paths)...)
+		want, err := load(paths, *policy, host.Host)
 		if err != nil {
 			return err
 		}

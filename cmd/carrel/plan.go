@@ -28,7 +28,7 @@ func planCommand(host *drivers.Config) *cobra.Command {
 		Short: "Say what apply would do, and change nothing",
 		Long:  "Compare specs with the store and with containerd and print the plan. PATH is a file, a folder, or - for standard input; default: this folder.",
 	}
-	options := planFlags(cmd)
+	options, policy := planFlags(cmd), policyFlag(cmd, defaultPolicy)
 	output := outputFlag(cmd, "text", "json", "markdown", "github")
 	out := cmd.Flags().String("out", "", "also write the plan in JSON to this file, for apply --plan")
 	detailed := cmd.Flags().Bool("detailed-exitcode", false, "exit 2 when there is something to do")
@@ -36,7 +36,7 @@ func planCommand(host *drivers.Config) *cobra.Command {
 		if err := oneOf("output", *output, "text", "json", "markdown", "github"); err != nil {
 			return err
 		}
-		want, err := spec.Load(orHere(paths)...)
+		want, err := load(paths, *policy, host.Host)
 		if err != nil {
 			return err
 		}
@@ -58,6 +58,16 @@ func planCommand(host *drivers.Config) *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// load reads the specs, and checks those that this host may apply against its
+// policy.
+func load(paths []string, policy, host string) (spec.Set, error) {
+	want, err := spec.Load(orHere(paths)...)
+	if err == nil {
+		err = permitted(policy, want.Here(host))
+	}
+	return want, err
 }
 
 // orHere is the current folder when no path was given.

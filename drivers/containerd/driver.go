@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,6 +33,7 @@ type Config struct {
 	Snapshotter string // "" is overlayfs
 	HostsDir    string // registries' hosts.toml folders; need not exist
 	VolumesDir  string // holds the volume of each workspace under its name
+	ViewsDir    string // gets root filesystems that are looked into; "" is the system's folder for temporary files
 	LogsDir     string // gets the output of each workspace's task
 	RunDir      string // has netns/<workspace>, resolv/<workspace> and hosts/<set>; "" is /run/carrel
 
@@ -45,6 +47,7 @@ type Driver struct {
 	Config
 	client *client.Client
 	lease  lease
+	views  sync.Once // before the first, what a killed run left mounted is taken away
 }
 
 // cleanup bounds work that undoes or releases: it has a context of its own,

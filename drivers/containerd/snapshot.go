@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -64,7 +65,7 @@ func (d *Driver) ViewSnapshot(ctx context.Context, s plan.MigrateData, fn func(r
 		if err != nil {
 			return fmt.Errorf("root filesystem %s: %w", s.Snapshot, d.explain(err))
 		}
-		return mounted(ctx, mounts, fn)
+		return d.mounted(ctx, mounts, fn)
 	})
 }
 
@@ -95,8 +96,12 @@ func (d *Driver) hold(ctx context.Context, snapshotter, key string) error {
 
 // mounted mounts for reading while fn runs. The error of fn comes back as it
 // is.
-func mounted(ctx context.Context, mounts []mount.Mount, fn func(root string) error) error {
+func (d *Driver) mounted(ctx context.Context, mounts []mount.Mount, fn func(root string) error) error {
 	var failed error
+	d.views.Do(func() { failed = cleanViews(d.ViewsDir) })
+	if failed != nil {
+		return failed
+	}
 	err := mount.WithReadonlyTempMount(ctx, mounts, func(root string) error {
 		failed = fn(root)
 		return nil
@@ -105,4 +110,20 @@ func mounted(ctx context.Context, mounts []mount.Mount, fn func(root string) err
 		return failed
 	}
 	return err
+}
+
+// cleanViews takes the folder of views into use. What is mounted there is from
+// a run that was killed: only one runs at a time.
+func cleanViews(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := mount.SetTempMountLocation(dir); err != nil {
+		return err
+	}
+	warnings, err := mount.CleanupTempMounts(0)
+	return errors.Join(append(warnings, err)...)
 }

@@ -47,13 +47,13 @@ func (d *Driver) ViewImage(ctx context.Context, s plan.CreateVolume, fn func(roo
 		if name == "" {
 			name = whole.Config.User
 		}
-		return viewed(ctx, mounts, name, fn)
+		return d.viewed(ctx, mounts, name, fn)
 	})
 }
 
 // viewed mounts a view, looks up the user in it, and runs fn.
-func viewed(ctx context.Context, mounts []mount.Mount, name string, fn func(root string, owner plan.Owner) error) error {
-	return mounted(ctx, mounts, func(root string) error {
+func (d *Driver) viewed(ctx context.Context, mounts []mount.Mount, name string, fn func(root string, owner plan.Owner) error) error {
+	return d.mounted(ctx, mounts, func(root string) error {
 		owner, err := ownerIn(root, name)
 		if err != nil {
 			return err
