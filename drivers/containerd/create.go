@@ -52,13 +52,21 @@ func (d *Driver) create(ctx context.Context, s plan.CreateContainer, kept []byte
 	if err != nil {
 		return err
 	}
-	// No container has this id, so a snapshot with its key is what a run that
-	// was cut short left behind.
-	if err := d.removeSnapshot(ctx, s.Container); err != nil {
-		return err
+	err = d.newContainer(ctx, s, kept, image, pinned)
+	if errdefs.IsAlreadyExists(err) {
+		// No container has this id, so a snapshot with its key is what a run
+		// that was cut short left behind.
+		if err := d.removeSnapshot(ctx, s.Container); err != nil {
+			return err
+		}
+		err = d.newContainer(ctx, s, kept, image, pinned)
 	}
+	return err
+}
+
+func (d *Driver) newContainer(ctx context.Context, s plan.CreateContainer, kept []byte, image client.Image, pinned string) error {
 	inject, keep := d.devices(s.Spec.Devices)
-	_, err = d.client.NewContainer(ctx, s.Container,
+	_, err := d.client.NewContainer(ctx, s.Container,
 		client.WithRuntime(runtime, nil),
 		client.WithContainerLabels(d.labels(s.Spec, s.Set, s.Host, d.volume(s.Spec.Name))),
 		client.WithImageStopSignal(image, "SIGTERM"),
@@ -69,11 +77,10 @@ func (d *Driver) create(ctx context.Context, s plan.CreateContainer, kept []byte
 		client.WithNewSpec(append(d.spec(s, image), inject)...), // last: nodes belong to the user
 		keep,
 	)
-	if err != nil {
+	if err != nil && !errdefs.IsAlreadyExists(err) {
 		undo(ctx, func(ctx context.Context) error { return d.removeSnapshot(ctx, s.Container) })
-		return d.explain(err)
 	}
-	return nil
+	return d.explain(err)
 }
 
 // labels are the user's and ours.

@@ -14,7 +14,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
@@ -47,7 +46,7 @@ type Driver struct {
 	Config
 	client *client.Client
 	lease  lease
-	views  sync.Once // before the first, what a killed run left mounted is taken away
+	views  views
 }
 
 // cleanup bounds work that undoes or releases: it has a context of its own,
@@ -77,7 +76,7 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 }
 
 // Close ends the connection.
-func (d *Driver) Close() error { return d.client.Close() }
+func (d *Driver) Close() error { return errors.Join(d.views.closeAll(), d.client.Close()) }
 
 // answers dials the socket, because the client would wait for it.
 func answers(ctx context.Context, address string) error {

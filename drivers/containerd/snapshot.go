@@ -98,7 +98,7 @@ func (d *Driver) hold(ctx context.Context, snapshotter, key string) error {
 // is.
 func (d *Driver) mounted(ctx context.Context, mounts []mount.Mount, fn func(root string) error) error {
 	var failed error
-	d.views.Do(func() { failed = cleanViews(d.ViewsDir) })
+	d.views.clean.Do(func() { failed = cleanViews(d.ViewsDir) })
 	if failed != nil {
 		return failed
 	}

@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,57 +10,77 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/containerd/containerd/v2/core/mount"
 	continuity "github.com/containerd/continuity/fs"
 	"github.com/containerd/errdefs"
 	"github.com/moby/sys/user"
+	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 
 	"carrel/plan"
 )
 
 // ViewImage mounts the root filesystem of an image for reading while fn runs.
+// Many workspaces of one image share the mount.
 func (d *Driver) ViewImage(ctx context.Context, s plan.CreateVolume, fn func(root string, owner plan.Owner) error) error {
-	return d.leased(ctx, func(ctx context.Context) error {
-		image, err := d.unpacked(ctx, s.Image)
-		if err != nil {
-			return err
-		}
-		whole, err := image.Spec(ctx)
-		if err != nil {
-			return fmt.Errorf("image %s: %w", s.Image, d.explain(err))
-		}
-		layers, err := image.RootFS(ctx)
-		if err != nil {
-			return fmt.Errorf("image %s: %w", s.Image, d.explain(err))
-		}
-		snapshots := d.client.SnapshotService(d.Snapshotter)
-		key := "carrel-view-" + s.Workspace
-		if err := snapshots.Remove(ctx, key); err != nil && !errdefs.IsNotFound(err) {
-			return fmt.Errorf("view of image %s: %w", s.Image, d.explain(err))
-		}
-		mounts, err := snapshots.View(ctx, key, identity.ChainID(layers).String())
-		if err != nil {
-			return fmt.Errorf("view of image %s: %w", s.Image, d.explain(err))
-		}
-		defer undo(ctx, func(ctx context.Context) error { return snapshots.Remove(ctx, key) })
-		name := s.User
-		if name == "" {
-			name = whole.Config.User
-		}
-		return d.viewed(ctx, mounts, name, fn)
-	})
+	v, err := d.views.take(s.Image, func() (*view, error) { return d.openView(ctx, s.Image) })
+	if err != nil {
+		return err
+	}
+	defer d.views.giveBack(s.Image)
+	owner, err := ownerIn(v.root, cmp.Or(s.User, v.user))
+	if err != nil {
+		return err
+	}
+	return fn(v.root, owner)
 }
 
-// viewed mounts a view, looks up the user in it, and runs fn.
-func (d *Driver) viewed(ctx context.Context, mounts []mount.Mount, name string, fn func(root string, owner plan.Owner) error) error {
-	return d.mounted(ctx, mounts, func(root string) error {
-		owner, err := ownerIn(root, name)
-		if err != nil {
-			return err
-		}
-		return fn(root, owner)
-	})
+// openView mounts an image, under a lease that ends when it is closed.
+func (d *Driver) openView(ctx context.Context, name string) (*view, error) {
+	ctx = context.WithoutCancel(ctx)
+	opened, closing, closed := make(chan *view), make(chan struct{}), make(chan error, 1)
+	go func() {
+		closed <- d.leased(ctx, func(ctx context.Context) error {
+			return d.viewing(ctx, name, func(root, user string) error {
+				opened <- &view{root: root, user: user, close: func() error { close(closing); return <-closed }}
+				<-closing
+				return nil
+			})
+		})
+	}()
+	select {
+	case v := <-opened:
+		return v, nil
+	case err := <-closed:
+		return nil, err
+	}
+}
+
+// viewing mounts an image while fn runs, which is given the user that the image
+// names.
+func (d *Driver) viewing(ctx context.Context, name string, fn func(root, user string) error) error {
+	image, err := d.unpacked(ctx, name)
+	if err != nil {
+		return err
+	}
+	whole, err := image.Spec(ctx)
+	if err != nil {
+		return fmt.Errorf("image %s: %w", name, d.explain(err))
+	}
+	layers, err := image.RootFS(ctx)
+	if err != nil {
+		return fmt.Errorf("image %s: %w", name, d.explain(err))
+	}
+	snapshots := d.client.SnapshotService(d.Snapshotter)
+	key := "carrel-view-" + digest.FromString(name).Encoded()
+	if err := snapshots.Remove(ctx, key); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("view of image %s: %w", name, d.explain(err))
+	}
+	mounts, err := snapshots.View(ctx, key, identity.ChainID(layers).String())
+	if err != nil {
+		return fmt.Errorf("view of image %s: %w", name, d.explain(err))
+	}
+	defer undo(ctx, func(ctx context.Context) error { return snapshots.Remove(ctx, key) })
+	return d.mounted(ctx, mounts, func(root string) error { return fn(root, whole.Config.User) })
 }
 
 // ownerIn looks up a user, and the group after a colon, by name or number, in
