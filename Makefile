@@ -62,7 +62,7 @@ $(CONTAINERD2)/containerd: tools/containerd/go.mod tools/containerd/go.sum
 	@touch -c $@
 
 bench: setup ## measure against bare containerd calls
-	go test -run '^$$' -bench . -benchtime 1x -timeout 20m ./cmd/carrel
+	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./cmd/carrel
 
 fuzz: ## look for specs that break the loader, for a minute
 	go test -run '^$$' -fuzz FuzzLoad -fuzztime 1m ./spec

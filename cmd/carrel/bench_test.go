@@ -2,20 +2,29 @@ package main
 
 import (
 	"context"
+	crand "crypto/rand"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/contrib/seccomp"
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/containernetworking/cni/libcni"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sync/errgroup"
+
+	"carrel/drivers/drivertest"
 )
 
 // The size of the benchmark, and how often each side runs: in turn, so that a
@@ -45,10 +54,9 @@ func BenchmarkApply(b *testing.B) {
 			}
 			bed.specs(1, image, "")
 			bed.run("apply", specs, "--allow-mass-delete")
-			bare = append(bare, timed(bed.bareUp))
+			bare = append(bare, timed(func() { bed.bareUp(nil) }))
 			bed.bareDown()
 		}
-		milliseconds := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 		b.ReportMetric(milliseconds(median(idle)), "ms/nothing-to-do-50")
 		b.ReportMetric(milliseconds(median(load)), "ms/carrel-version")
 		b.ReportMetric(milliseconds(median(up)), "ms/carrel-up-50")
@@ -56,6 +64,127 @@ func BenchmarkApply(b *testing.B) {
 		b.ReportMetric(float64(median(up))/float64(median(bare)), "carrel/bare")
 		b.ReportMetric(0, "ns/op")
 	}
+}
+
+// BenchmarkNetwork measures the same with a bridge network: beside bare client
+// calls there are bare ADDs of a configuration like the built-in one.
+func BenchmarkNetwork(b *testing.B) {
+	bed := newBed(b)
+	bed.release()
+	image := bed.archive("v1")
+	specs := bed.networked(1, image, "cni", "")
+	bed.run("apply", specs) // the bridge is here from now on
+	bare := newBareNetwork(bed)
+	for b.Loop() {
+		var up, raw []time.Duration
+		for range benchRounds {
+			bed.networked(benchWorkspaces+1, image, "cni", "")
+			up = append(up, timed(func() { bed.run("apply", specs) }))
+			bed.networked(1, image, "cni", "")
+			bed.run("apply", specs, "--allow-mass-delete")
+			raw = append(raw, timed(func() { bed.bareUp(bare.attach) }))
+			bed.bareDown()
+			bare.detachAll()
+		}
+		b.ReportMetric(milliseconds(median(up)), "ms/carrel-up-50")
+		b.ReportMetric(milliseconds(median(raw)), "ms/bare-up-50")
+		b.ReportMetric(float64(median(up))/float64(median(raw)), "carrel/bare")
+		b.ReportMetric(0, "ns/op")
+	}
+}
+
+// BenchmarkReplace measures that the cost of a replace does not depend on the
+// size of the data.
+func BenchmarkReplace(b *testing.B) {
+	bed := newBed(b)
+	bed.release()
+	images := []string{bed.archive("v1"), bed.archive("v2")}
+	replaces := func() []time.Duration {
+		var took []time.Duration
+		for i := range 2*benchRounds + 1 {
+			specs := bed.specs(1, images[i%2], "")
+			took = append(took, timed(func() { bed.run("apply", specs) }))
+		}
+		return took[1:] // the first makes it, or has it fetch the image
+	}
+	for b.Loop() {
+		none := replaces()
+		data, err := os.Create(filepath.Join(bed.dir, "state/volumes/w0/data"))
+		bed.must(err)
+		_, err = io.CopyN(data, crand.Reader, 1<<30)
+		bed.must(errors.Join(err, data.Sync(), data.Close()))
+		with := replaces()
+		b.ReportMetric(milliseconds(median(none)), "ms/replace-without-data")
+		b.ReportMetric(milliseconds(median(with)), "ms/replace-with-1GiB")
+		b.ReportMetric(float64(median(with))/float64(median(none)), "with/without")
+		b.ReportMetric(0, "ns/op")
+	}
+}
+
+// BenchmarkLimits measures a change of limits in place beside an apply with
+// nothing to do.
+func BenchmarkLimits(b *testing.B) {
+	bed := newBed(b)
+	bed.release()
+	image := bed.archive("v1")
+	limits := func(memory string) string { return ", resources: {limits: {memory: " + memory + "}}" }
+	specs := bed.specs(1, image, limits("128Mi"))
+	bed.run("apply", specs)
+	for b.Loop() {
+		var change, idle []time.Duration
+		for i := range 4 * benchRounds {
+			bed.specs(1, image, limits([]string{"256Mi", "128Mi"}[i%2]))
+			change = append(change, timed(func() { bed.run("apply", specs) }))
+			idle = append(idle, timed(func() { bed.run("apply", specs) }))
+		}
+		b.ReportMetric(milliseconds(median(change)), "ms/limits-in-place")
+		b.ReportMetric(milliseconds(median(idle)), "ms/nothing-to-do")
+		b.ReportMetric(0, "ns/op")
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// bareNetwork attaches namespaces with nothing but libcni.
+type bareNetwork struct {
+	bed      *bed
+	cni      *libcni.CNIConfig
+	list     *libcni.NetworkConfigList
+	mu       sync.Mutex
+	attached []*libcni.RuntimeConf
+}
+
+func newBareNetwork(b *bed) *bareNetwork {
+	b.t.Helper()
+	subnet := drivertest.Subnet(b.t, filepath.Join(b.dir, "bare-run"))
+	bridge := "bare" + strconv.Itoa(os.Getpid())
+	list, err := libcni.NetworkConfFromBytes(fmt.Appendf(nil, `{"cniVersion": "1.0.0", "name": %q, "plugins": [{"type": "bridge",
+		"bridge": %q, "isGateway": true, "hairpinMode": true, "ipam": {"type": "host-local", "ranges": [[{"subnet": %q}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}`,
+		bridge, bridge, subnet))
+	b.must(err)
+	return &bareNetwork{bed: b, list: list, cni: libcni.NewCNIConfigWithCacheDir([]string{"/opt/cni/bin", "/usr/lib/cni"}, filepath.Join(b.dir, "bare-cache"), nil)}
+}
+
+// attach gives a namespace with an address.
+func (n *bareNetwork) attach(ctx context.Context, id string) (string, error) {
+	path := filepath.Join(n.bed.dir, "bare-run", id)
+	drivertest.Netns(n.bed.t, path)
+	conf := &libcni.RuntimeConf{ContainerID: n.bed.space + "-" + id, NetNS: path, IfName: "eth0"}
+	_, err := n.cni.AddNetworkList(ctx, n.list, conf)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.attached = append(n.attached, conf)
+	return path, err
+}
+
+func (n *bareNetwork) detachAll() {
+	n.bed.t.Helper()
+	for _, conf := range n.attached {
+		n.bed.must(n.cni.DelNetworkList(context.Background(), n.list, conf))
+		drivertest.Unpin(n.bed.t, conf.NetNS)
+		n.bed.must(os.Remove(conf.NetNS))
+	}
+	n.attached = nil
 }
 
 func timed(do func()) time.Duration {
@@ -79,8 +208,9 @@ func (b *bed) release() {
 	}
 }
 
-// bareUp makes and starts containers with nothing but client calls.
-func (b *bed) bareUp() {
+// bareUp makes and starts containers with nothing but client calls, in the
+// network namespaces that attach gives.
+func (b *bed) bareUp(attach func(ctx context.Context, id string) (string, error)) {
 	b.t.Helper()
 	ctx := context.Background()
 	all, err := b.client.Containers(ctx)
@@ -90,12 +220,20 @@ func (b *bed) bareUp() {
 	var group errgroup.Group
 	group.SetLimit(parallelism())
 	for i := range benchWorkspaces {
-		group.Go(func() error { return b.bareOne(ctx, fmt.Sprintf("bare%d", i), image) })
+		group.Go(func() error { return b.bareOne(ctx, fmt.Sprintf("bare%d", i), image, attach) })
 	}
 	b.must(group.Wait())
 }
 
-func (b *bed) bareOne(ctx context.Context, id string, image client.Image) error {
+func (b *bed) bareOne(ctx context.Context, id string, image client.Image, attach func(ctx context.Context, id string) (string, error)) error {
+	network := oci.SpecOpts(func(context.Context, oci.Client, *containers.Container, *oci.Spec) error { return nil })
+	if attach != nil {
+		path, err := attach(ctx, id)
+		if err != nil {
+			return err
+		}
+		network = oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: path})
+	}
 	volume := filepath.Join(b.dir, "bare", id)
 	if err := os.MkdirAll(volume, 0o755); err != nil {
 		return err
@@ -106,7 +244,7 @@ func (b *bed) bareOne(ctx context.Context, id string, image client.Image) error 
 		client.WithNewSpec(oci.WithDefaultSpec(), oci.WithImageConfig(image),
 			oci.WithMounts([]specs.Mount{{Type: "bind", Source: volume, Destination: "/data", Options: []string{"rbind", "rw"}}}),
 			oci.WithHostname(id), oci.WithPidsLimit(4096), oci.WithDroppedCapabilities([]string{"CAP_NET_RAW"}),
-			oci.WithNoNewPrivileges, seccomp.WithDefaultProfile()))
+			oci.WithNoNewPrivileges, network, seccomp.WithDefaultProfile()))
 	if err != nil {
 		return err
 	}

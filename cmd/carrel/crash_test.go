@@ -28,12 +28,14 @@ type bed struct {
 	daemon *drivertest.Containerd
 	space  string
 	dir    string
+	subnet string
 	client *client.Client
 }
 
 func newBed(t testing.TB) *bed {
 	t.Helper()
 	b := &bed{t: t, daemon: drivertest.SharedContainerd(t), dir: t.TempDir()}
+	b.subnet = drivertest.Subnet(t, filepath.Join(b.dir, "run"))
 	b.space = b.daemon.Namespace(t) // emptied before the folder is removed
 	b.client = b.daemon.Client(t, b.space)
 	return b
@@ -55,6 +57,7 @@ func (b *bed) command(args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), "CARREL_ADDRESS="+b.daemon.Address, "CARREL_NAMESPACE="+b.space,
+		"CARREL_RUN_DIR="+filepath.Join(b.dir, "run"), "CARREL_CNI_CONF_DIR="+filepath.Join(b.dir, "net.d"), "CARREL_SUBNET="+b.subnet,
 		"CARREL_STATE_DIR="+filepath.Join(b.dir, "state"), "CARREL_HOST=testhost", "CARREL_AUTO_APPROVE=true")
 	return cmd
 }
@@ -72,10 +75,15 @@ func (b *bed) run(args ...string) string {
 // specs writes workspaces of one image, and gives their folder.
 func (b *bed) specs(n int, image string, more string) string {
 	b.t.Helper()
+	return b.networked(n, image, "none", more)
+}
+
+func (b *bed) networked(n int, image, network, more string) string {
+	b.t.Helper()
 	dir := filepath.Join(b.dir, "specs")
 	var text strings.Builder
 	for i := range n {
-		fmt.Fprintf(&text, "---\napiVersion: carrel/v1\nkind: Workspace\nmetadata: {name: w%d}\nspec: {image: %q, network: {mode: none}%s}\n", i, image, more)
+		fmt.Fprintf(&text, "---\napiVersion: carrel/v1\nkind: Workspace\nmetadata: {name: w%d}\nspec: {image: %q, network: {mode: %s}%s}\n", i, image, network, more)
 	}
 	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "all.yaml"), []byte(text.String()), 0o644)); err != nil {
 		b.t.Fatal(err)

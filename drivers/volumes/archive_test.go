@@ -6,7 +6,6 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -363,7 +362,7 @@ func TestInterruptedExport(t *testing.T) {
 func FuzzExtract(f *testing.F) {
 	var t testing.T
 	f.Add(archive(&t, file("a", "text"), link(tar.TypeSymlink, "b", "/etc"), file("b/c", "x")))
-	f.Add([]byte(fmt.Sprint("no archive")))
+	f.Add([]byte("no archive"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		outside := t.TempDir()
 		d := volumes.New(filepath.Join(outside, "state"))
