@@ -23,6 +23,7 @@ need containernetworking-plugins /usr/lib/cni/bridge /opt/cni/bin/bridge /usr/li
 need iptables iptables
 need postgresql initdb
 need gcc gcc cc
+need iproute2 ip
 need git git
 need curl curl
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"

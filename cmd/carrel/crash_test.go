@@ -117,7 +117,15 @@ func (b *bed) world() string {
 		b.must(err)
 		fmt.Fprintf(&text, "container %s of %s: %s, %s\n", c.ID(), info.Labels["carrel/workspace"], info.Image, status.Status)
 	}
-	for _, pattern := range []string{"volumes/*", "preserved/*/*", "partial/*"} {
+	for _, pattern := range []string{"run/netns/*", "state/networks/*.json", "/var/lib/cni/networks/*/" + strings.TrimSuffix(b.subnet, "0/24") + "*"} {
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join(b.dir, pattern)
+		}
+		files, err := filepath.Glob(pattern)
+		b.must(err)
+		fmt.Fprintf(&text, "%d of %s\n", len(files), pattern)
+	}
+	for _, pattern := range []string{"volumes/*", "preserved/*/*", "partial/*", "trash/*"} {
 		folders, err := filepath.Glob(filepath.Join(b.dir, "state", pattern))
 		b.must(err)
 		for _, folder := range folders {
@@ -143,36 +151,38 @@ func (b *bed) settled() string {
 	for line := range strings.Lines(b.world()) {
 		fields := strings.Fields(line)
 		if len(fields) > 3 && fields[2] == "running" {
-			fields = append(fields[:3], fields[len(fields)-1])
+			fields = append(fields[:3], fields[len(fields)-1]) // without process, time and address
 		}
 		lines = append(lines, strings.Join(fields, " ")+"\n")
 	}
 	return strings.Join(lines, "")
 }
 
-// killRounds is how many runs are killed, at moments that no seed fixes: each
-// run of the test tries others.
-const killRounds = 30
+// TestKilledAtAnyMoment kills runs at moments that no seed fixes: each run of
+// the test tries others.
+func TestKilledAtAnyMoment(t *testing.T) { killed(t, "none", 30) }
 
-func TestKilledAtAnyMoment(t *testing.T) {
+func TestKilledAtAnyMomentWithANetwork(t *testing.T) { killed(t, "cni", 10) }
+
+func killed(t *testing.T, network string, killRounds int) {
 	b := newBed(t)
 	const workspaces = 4
 	images := []string{b.archive("v1"), b.archive("v2")}
 	began := time.Now()
-	specs := b.specs(workspaces, images[0], "")
+	specs := b.networked(workspaces, images[0], network, "")
 	b.run("apply", specs)
 	whole := time.Since(began)
 	good := map[string]string{images[0]: b.settled()}
-	b.specs(workspaces, images[1], "")
+	b.networked(workspaces, images[1], network, "")
 	b.run("apply", specs)
 	good[images[1]] = b.settled()
 	for round := range killRounds {
 		image := images[round%2]
 		if round%5 == 4 { // half of them go away and come back
-			b.specs(workspaces/2, image, "")
+			b.networked(workspaces/2, image, network, "")
 			b.kill(whole, "apply", specs)
 		}
-		b.specs(workspaces, image, "")
+		b.networked(workspaces, image, network, "")
 		b.kill(whole, "apply", specs)
 		b.run("apply", specs)
 		if got := b.settled(); got != good[image] {

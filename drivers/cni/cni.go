@@ -83,7 +83,7 @@ func (d *Driver) netns(workspace string) string { return filepath.Join(d.RunDir,
 
 // id is the name by which plugins know a workspace. They keep addresses by it,
 // for all of the host.
-func (d *Driver) id(workspace string) string { return d.Namespace + "-" + workspace }
+func (d *Driver) id(workspace string) string { return d.Namespace + "." + workspace }
 
 // valid refuses a name that could lead to a path elsewhere.
 func valid(kind, name string) error {

@@ -143,7 +143,7 @@ func (h *host) closePorts(tables *iptables.IPTables) error {
 	for _, r := range rules {
 		before, rest, _ := strings.Cut(strings.TrimPrefix(r, "-A "+all), `--comment "`)
 		comment, after, ours := strings.Cut(rest, `" -m multiport`)
-		if !ours || !strings.Contains(comment, h.Namespace+"-") {
+		if !ours || !strings.Contains(comment, h.Namespace+".") {
 			continue
 		}
 		words := append(strings.Fields(before), "--comment", strings.ReplaceAll(comment, `\"`, `"`), "-m", "multiport")

@@ -8,14 +8,32 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/coreos/go-iptables/iptables"
+	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 )
 
-var subnets atomic.Int32
+var (
+	subnets atomic.Int32
+	claim   *flock.Flock // kept, or its file would be closed as garbage
+)
+
+// octet is the second of this process's subnets: the first of a range that no
+// other process of tests on this host has, for as long as it runs.
+var octet = sync.OnceValues(func() (int, error) {
+	for n := 192; n < 252; n++ {
+		claim = flock.New(filepath.Join(os.TempDir(), fmt.Sprintf("carrel-test-subnet-%d", n)))
+		held, err := claim.TryLock()
+		if held || err != nil {
+			return n, err
+		}
+	}
+	return 0, errors.New("every subnet for tests is taken")
+})
 
 // Subnet is one that nobody else uses. What a bridge of it leaves on the host is
 // removed when the test ends, each thing by its exact name: the bridge, the
@@ -23,7 +41,11 @@ var subnets atomic.Int32
 // of namespaces below runDir.
 func Subnet(t testing.TB, runDir string) string {
 	t.Helper()
-	subnet := fmt.Sprintf("10.%d.%d.0/24", 192+os.Getpid()%60, subnets.Add(1))
+	second, err := octet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	subnet := fmt.Sprintf("10.%d.%d.0/24", second, subnets.Add(1))
 	t.Cleanup(func() {
 		if err := errors.Join(removeBridge(subnet), unmount(filepath.Join(runDir, "netns"))); err != nil {
 			t.Errorf("clean up subnet %s: %v", subnet, err)
