@@ -41,7 +41,10 @@ func planExample(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := plan.State{Host: "testhost", Images: map[string]plan.Image{}}
+	now := plan.State{
+		Host: "testhost", Images: map[string]plan.Image{},
+		Devices: plan.Devices{Found: map[string]string{"nvidia.com/gpu=0": "1"}},
+	}
 	for _, w := range want.Workspaces {
 		now.Images[w.Image] = plan.Image{Name: "image", Source: "sha256:" + strings.Repeat("0", 64)}
 	}

@@ -69,7 +69,7 @@ func (d *Driver) startAnew(ctx context.Context, s plan.StartTask, container clie
 	for attempt, wait := 1, leftoverRetry; ; attempt, wait = attempt+1, min(2*wait, leftoverRetryMost) {
 		err := d.start(ctx, s, container)
 		var refused *runtimeError
-		if err == nil || attempt > 1 && errors.As(err, &refused) && !refused.leftover() {
+		if err == nil || attempt > 1 && errors.As(err, &refused) && !refused.leftover(attempt) {
 			return err
 		}
 		if errdefs.IsNotFound(err) {
@@ -121,6 +121,7 @@ const (
 	leftoverRetry     = 50 * time.Millisecond // doubled with each attempt
 	leftoverRetryMost = 2 * time.Second
 	leftoverPatience  = 4 // attempts before carrel cleans too
+	leftoverUnclear   = 6 // attempts that may fail without a reason
 )
 
 // clear removes what is left of a task that does not run: one that ended, one
@@ -291,8 +292,13 @@ func (e *runtimeError) Error() string {
 func (e *runtimeError) Unwrap() error { return e.err }
 
 // leftover reports whether the refusal is about what a run that was killed left
-// in the runtime.
-func (e *runtimeError) leftover() bool { return strings.Contains(e.words, "already exists") }
+// in the runtime. One without a reason may be: containerd's late cleaning takes
+// away the folder in which the reason would be. But a runtime that is broken
+// gives none either, so that is believed a few times only.
+func (e *runtimeError) leftover(attempt int) bool {
+	return strings.Contains(e.words, "already exists") ||
+		attempt <= leftoverUnclear && strings.Contains(e.words, "unable to retrieve OCI runtime error")
+}
 
 func inBrief(err error) error {
 	for _, mark := range []string{"unable to start container process: ", "runc create failed: ", "OCI runtime create failed: "} {
