@@ -6,10 +6,11 @@ package drivers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,7 +67,33 @@ func (c Config) StoreURL() string {
 }
 
 // Open opens all drivers for changing the host.
-func Open(ctx context.Context, c Config) (*Host, error) { return open(ctx, c, records.Open) }
+func Open(ctx context.Context, c Config) (*Host, error) {
+	h, err := open(ctx, c, records.Open)
+	if err != nil {
+		return nil, err
+	}
+	owner := filepath.Join(c.StateDir, ownerFile)
+	if gone(owner) {
+		err = os.WriteFile(owner, []byte(c.Namespace+"\n"), 0o600)
+	}
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+// ownerFile says which containerd namespace a state dir belongs to: with
+// another, two containers would have one volume.
+const ownerFile = "namespace"
+
+func owned(c Config) error {
+	text, err := os.ReadFile(filepath.Join(c.StateDir, ownerFile))
+	owner := strings.TrimSpace(string(text))
+	if err != nil || owner == c.Namespace {
+		return nil // what cannot be read is told by what needs it
+	}
+	return fmt.Errorf("state dir %s belongs to containerd namespace %s, not %s (pass --namespace %s, or another --state-dir)", c.StateDir, owner, c.Namespace, owner)
+}
 
 // OpenReadOnly opens all drivers for looking only: nothing is made or migrated.
 func OpenReadOnly(ctx context.Context, c Config) (*Host, error) {
@@ -74,6 +101,9 @@ func OpenReadOnly(ctx context.Context, c Config) (*Host, error) {
 }
 
 func open(ctx context.Context, c Config, store func(context.Context, string) (*records.Store, error)) (*Host, error) {
+	if err := owned(c); err != nil {
+		return nil, err
+	}
 	h := &Host{
 		Name: c.Host, config: c, Volumes: volumes.New(c.StateDir), Devices: cdi.New(c.CDISpecDirs...),
 		Network: cni.New(cni.Config{
@@ -120,7 +150,6 @@ func (h *Host) Observe(ctx context.Context, want spec.Set) (plan.State, error) {
 		for i := range now.Records {
 			r := &now.Records[i]
 			r.Gone = r.Host == h.Name && gone(r.Source)
-			r.Moved = r.Gone && len(r.Roots) > 0 && !slices.ContainsFunc(r.Roots, func(root string) bool { return !gone(root) })
 		}
 		return err
 	})

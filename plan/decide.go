@@ -98,12 +98,10 @@ func (p *planner) unwanted(s subject) {
 		stays("standard input described it", "run")
 	case slices.Contains(p.want.Empty, r.Source):
 		stays(r.Source+", which described it, is empty", "delete that file, or run")
-	case !covered && !r.Gone:
-		stays(r.Source+" describes it, and was not loaded", "delete that file, or run")
-	case !covered && !p.want.Tree():
-		stays("only single files were loaded, and none of them described it before", "load the whole folder, or run")
-	case !covered && !r.Moved:
-		stays(r.Source+", which described it, is gone, and what it was loaded with was not loaded now", "load that too, or run")
+	case !covered && r.Gone:
+		stays(r.Source+", which described it, is gone, and nothing was loaded from there", "describe it, or run")
+	case !covered:
+		stays(r.Source+" describes it, and was not loaded", "load that too, or run")
 	default:
 		p.remove(s, "no spec describes it any more")
 	}
@@ -271,6 +269,8 @@ func stale(s subject) string {
 		return "record missing in the store"
 	case r.LastError != "":
 		return "the last apply failed: " + r.LastError
+	case r.Source != s.want.Source && r.Gone && s.want.Source != "":
+		return s.want.Source + " describes it now"
 	case r.Container != s.container.ID:
 		return fmt.Sprintf("the record names container %q", r.Container)
 	case r.Applied == nil || len(compare(*r.Applied, *s.want)) > 0:

@@ -81,7 +81,7 @@ func (s *scene) none(which string) {
 			s.want.Workspaces = nil
 			s.now.Records = append([]plan.Record{}, s.now.Records...)
 			for i := range s.now.Records {
-				s.now.Records[i].Gone, s.now.Records[i].Moved = true, true
+				s.now.Records[i].Gone = true
 			}
 		case "R":
 			s.now.Records = nil
@@ -459,16 +459,14 @@ func TestDecisions(t *testing.T) {
 		{"described by a file that is gone, and a file loaded", func(s *scene) {
 			s.none("D")
 			s.want.Sources = []string{"/specs/other.yaml"}
-		}, []string{"Nothing to do", "note: bot stays: only single files were loaded"}},
+		}, []string{"Nothing to do", "note: bot stays: /specs/bot.yaml, which described it, is gone, and nothing was loaded from there"}},
 		{"described by a file that is gone, and a folder elsewhere loaded", func(s *scene) {
 			s.none("D")
-			s.now.Records[0].Moved = false
 			s.want.Sources = []string{"/other/"}
-		}, []string{"Nothing to do", "note: bot stays: /specs/bot.yaml, which described it, is gone, and what it was loaded with was not loaded now"}},
-		{"the whole tree is elsewhere, as with a new checkout", func(s *scene) {
-			s.none("D")
-			s.want.Sources = []string{"/checkout2/"}
-		}, []string{"bot: delete"}},
+		}, []string{"Nothing to do", "note: bot stays: /specs/bot.yaml, which described it, is gone, and nothing was loaded from there"}},
+		{"described by another file now", func(s *scene) {
+			s.now.Records[0].Source, s.now.Records[0].Gone = "/old/bot.yaml", true
+		}, []string{"bot: update (cost: none)", "because: /specs/bot.yaml describes it now", "1. record bot"}},
 		{"its file is empty", func(s *scene) {
 			s.none("D")
 			s.want.Empty = []string{"/specs/bot.yaml"}

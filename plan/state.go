@@ -33,9 +33,7 @@ type Record struct {
 	Set       string
 	Host      string
 	Source    string          // the file that described it; "" when unknown
-	Roots     []string        // the paths that were loaded with it
 	Gone      bool            // whether the file is known to be gone from the host
-	Moved     bool            // whether all the roots are: the whole tree is elsewhere, as with a new checkout
 	Container string          // the container's id; "" until one was made
 	Applied   *spec.Workspace // the spec that was applied last; nil until one was
 	Held      bool            // stopped by a person, and to stay so

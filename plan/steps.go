@@ -119,7 +119,7 @@ func (p *planner) remove(s subject, reason string) {
 
 func (p *planner) save(s subject, change *Change) {
 	record := Record{
-		Workspace: s.name, Set: p.want.Name, Host: p.now.Host, Source: s.want.Source, Roots: p.want.Sources,
+		Workspace: s.name, Set: p.want.Name, Host: p.now.Host, Source: s.want.Source,
 		Container: s.name, Applied: s.want, Held: held(s),
 	}
 	if s.container != nil && change.Action != ActionReplace {
@@ -129,7 +129,7 @@ func (p *planner) save(s subject, change *Change) {
 		record.Version = s.record.Version
 	}
 	if s.record != nil && record.Source == "" { // the wish of a rollback comes from no file
-		record.Source, record.Roots = s.record.Source, s.record.Roots
+		record.Source = s.record.Source
 	}
 	change.Steps = append(change.Steps, SaveRecord{Record: record})
 }

@@ -109,8 +109,7 @@ func networkOf(s subject) spec.Network {
 func (p *planner) hold(s subject, change *Change, held bool) {
 	record := Record{Workspace: s.name, Set: p.want.Name, Host: p.now.Host, Held: held, Applied: applied(s)}
 	if s.record != nil {
-		record.Source, record.Roots = s.record.Source, s.record.Roots
-		record.Container, record.Version = s.record.Container, s.record.Version
+		record.Source, record.Container, record.Version = s.record.Source, s.record.Container, s.record.Version
 	}
 	if s.container != nil {
 		record.Container = s.container.ID

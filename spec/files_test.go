@@ -174,7 +174,4 @@ func TestCovers(t *testing.T) {
 			t.Errorf("Covers(%q) is %v", source, got)
 		}
 	}
-	if !set.Tree() || (spec.Set{Sources: []string{"-", "/one.yaml"}}).Tree() {
-		t.Error("a tree is what has a folder")
-	}
 }

@@ -236,11 +236,6 @@ func (s Set) Here(host string) []Workspace {
 	return all
 }
 
-// Tree reports whether a whole folder was loaded, and not only single files.
-func (s Set) Tree() bool {
-	return slices.ContainsFunc(s.Sources, func(loaded string) bool { return strings.HasSuffix(loaded, "/") })
-}
-
 // ArchivePrefix marks an image that is a file on the host.
 const ArchivePrefix = "oci-archive:"
 

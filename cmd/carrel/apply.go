@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 
 	"carrel/apply"
@@ -178,11 +178,23 @@ func allowed(p plan.Plan, o applyOptions) error {
 	}
 	now := p.View()
 	now.ID = was.ID
-	diff := cmp.Diff(was.Text(), now.Text())
-	if diff == "" {
-		return errors.New("refused: planning again gives another plan: values that are not shown, as of variables, are others now")
+	diff := append(without("- ", was.Text(), now.Text()), without("+ ", now.Text(), was.Text())...)
+	if len(diff) == 0 {
+		return errors.New("refused: planning again gives another plan: values that are not shown, as of variables, are others now (plan again, and look at it)")
 	}
-	return fmt.Errorf("refused: planning again gives another plan (- as it was, + as it is now):\n%s", diff)
+	return fmt.Errorf("refused: planning again gives another plan (plan again, and look at it); - as it was, + as it is now:\n%s", strings.Join(diff, "\n"))
+}
+
+// without are the lines of a text that another does not have.
+func without(mark, text, other string) []string {
+	var lines []string
+	have := strings.Split(other, "\n")
+	for line := range strings.SplitSeq(text, "\n") {
+		if line != "" && !slices.Contains(have, line) {
+			lines = append(lines, mark+line)
+		}
+	}
+	return lines
 }
 
 func who() string {

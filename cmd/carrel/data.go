@@ -24,7 +24,10 @@ import (
 )
 
 func dataCommand(host *drivers.Config) *cobra.Command {
-	cmd := &cobra.Command{Use: "data", Short: "List, restore, remove, export and import the data of workspaces"}
+	cmd := &cobra.Command{
+		Use: "data", Short: "List, restore, remove, export and import the data of workspaces",
+		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	cmd.AddCommand(dataLsCommand(host), dataRestoreCommand(host), dataRmCommand(host), dataExportCommand(host), dataImportCommand(host))
 	return cmd
 }
@@ -229,6 +232,10 @@ func archiveFile(stdout io.Writer, path string) (out io.Writer, finish func(fail
 		if failed != nil {
 			return errors.Join(f.Close(), os.Remove(part))
 		}
-		return errors.Join(f.Sync(), f.Close(), os.Rename(part, path))
+		if err := errors.Join(f.Sync(), f.Close(), os.Rename(part, path)); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(stdout, "wrote %s\n", path)
+		return err
 	}, nil
 }

@@ -74,6 +74,7 @@ func root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "carrel",
 		Short:         "Keep long-lived containers on containerd as their specs say",
+		Long:          "Keep long-lived containers on containerd as their specs say.\n\nEvery flag has an environment twin: CARREL_STATE_DIR for --state-dir.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version,

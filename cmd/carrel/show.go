@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -129,8 +128,7 @@ type shower struct {
 	json     bool
 	started  time.Time
 
-	bars   *mpb.Progress // of a terminal, else nil
-	mu     sync.Mutex
+	bars   *mpb.Progress // of a terminal, while an image is pulled
 	pulls  map[string]*pull
 	failed map[string]bool
 }
@@ -142,11 +140,7 @@ type pull struct {
 }
 
 func progress(out, err io.Writer, form string) *shower {
-	s := &shower{out: out, err: err, json: form == "json", started: time.Now(), pulls: map[string]*pull{}, failed: map[string]bool{}}
-	if terminal(err) && !s.json {
-		s.bars = mpb.New(mpb.WithOutput(err), mpb.WithWidth(40))
-	}
-	return s
+	return &shower{out: out, err: err, json: form == "json", started: time.Now(), pulls: map[string]*pull{}, failed: map[string]bool{}}
 }
 
 // eventLine is an event as a line of JSON.
@@ -180,8 +174,10 @@ func (s *shower) event(e apply.Event) {
 	case e.Kind == apply.Progress:
 		s.bar(e)
 	case e.Kind == apply.Done:
+		s.ended(e)
 		s.line("%s: %s (%s)", e.Workspace, e.Step, e.Took.Round(time.Millisecond))
 	case e.Kind == apply.Failed:
+		s.ended(e)
 		s.line("%s: %s: failed (%s)", e.Workspace, e.Step, e.Took.Round(time.Millisecond))
 	}
 }
@@ -202,11 +198,12 @@ func (s *shower) line(format string, args ...any) {
 
 // bar moves the bar of an image that is being pulled.
 func (s *shower) bar(e apply.Event) {
-	if s.bars == nil {
+	if !terminal(s.err) {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if s.bars == nil {
+		s.bars = mpb.New(mpb.WithOutput(s.err), mpb.WithWidth(40))
+	}
 	name := e.Step.String()
 	p := s.pulls[name]
 	if p == nil {
@@ -224,6 +221,20 @@ func (s *shower) bar(e apply.Event) {
 	}
 	p.bar.SetTotal(total, false)
 	p.bar.SetCurrent(done)
+}
+
+// ended takes away the bar of a step. Without bars, lines are written past the
+// library: it may lose the last of them.
+func (s *shower) ended(e apply.Event) {
+	name := e.Step.String()
+	if p := s.pulls[name]; p != nil {
+		p.bar.Abort(true)
+		delete(s.pulls, name)
+	}
+	if s.bars != nil && len(s.pulls) == 0 {
+		s.bars.Wait()
+		s.bars = nil
+	}
 }
 
 // copyProgress is the progress of a copy: on a terminal a line that moves.
@@ -255,12 +266,6 @@ func (c *copyProgress) end() {
 
 // done ends the progress and says how the run went.
 func (s *shower) done(p plan.Plan, failed error) error {
-	if s.bars != nil {
-		for _, p := range s.pulls {
-			p.bar.Abort(true)
-		}
-		s.bars.Wait()
-	}
 	took := time.Since(s.started)
 	left := 0
 	var interrupted *apply.InterruptedError
@@ -285,6 +290,9 @@ func (s *shower) done(p plan.Plan, failed error) error {
 	return err
 }
 
+// maxFaults is how many faults a person gets to read at once.
+const maxFaults = 100
+
 // lines are the lines of an error: one for each of those that are joined, and
 // the places of faults in files at the beginning, where editors look for them.
 func lines(err error) []string {
@@ -297,7 +305,11 @@ func lines(err error) []string {
 	}
 	var faults spec.Errors
 	if errors.As(err, &faults) && faults[0].Pos.File != "" {
-		return strings.Split(faults.Error(), "\n")
+		all := strings.Split(faults.Error(), "\n")
+		if more := len(all) - maxFaults; more > 0 {
+			all = append(all[:maxFaults], fmt.Sprintf("carrel: and %s more", count(more, "fault")))
+		}
+		return all
 	}
 	return []string{"carrel: " + err.Error()}
 }

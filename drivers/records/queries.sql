@@ -8,14 +8,14 @@ SELECT * FROM records ORDER BY workspace;
 SELECT * FROM records WHERE workspace = $1;
 
 -- name: InsertRecord :execrows
-INSERT INTO records (workspace, set_name, host, source, roots, container, applied, held, last_error, version, created_at, updated_at, updated_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 1, $9, $10, $11)
+INSERT INTO records (workspace, set_name, host, source, container, applied, held, last_error, version, created_at, updated_at, updated_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, '', 1, $8, $9, $10)
 ON CONFLICT (workspace) DO NOTHING;
 
 -- name: UpdateRecord :execrows
 UPDATE records
-SET source = $1, roots = $2, container = $3, applied = $4, held = $5, last_error = '', version = version + 1, updated_at = $6, updated_by = $7
-WHERE workspace = $8 AND version = $9 AND set_name = $10 AND host = $11;
+SET source = $1, container = $2, applied = $3, held = $4, last_error = '', version = version + 1, updated_at = $5, updated_by = $6
+WHERE workspace = $7 AND version = $8 AND set_name = $9 AND host = $10;
 
 -- name: DeleteRecord :execrows
 DELETE FROM records WHERE workspace = $1 AND version = $2;

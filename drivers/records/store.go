@@ -11,7 +11,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -60,7 +59,7 @@ func (s *Store) Records(ctx context.Context) ([]plan.Record, error) {
 
 func record(row query.Record) (plan.Record, error) {
 	r := plan.Record{
-		Workspace: row.Workspace, Set: row.SetName, Host: row.Host, Source: row.Source, Roots: paths(row.Roots),
+		Workspace: row.Workspace, Set: row.SetName, Host: row.Host, Source: row.Source,
 		Container: row.Container, Held: row.Held, LastError: row.LastError, Version: row.Version,
 		CreatedAt: time.UnixMicro(row.CreatedAt).UTC(), UpdatedAt: time.UnixMicro(row.UpdatedAt).UTC(),
 	}
@@ -74,13 +73,6 @@ func record(row query.Record) (plan.Record, error) {
 	r.Applied = applied
 	return r, nil
 }
-
-// paths are kept one a line.
-func paths(text string) []string {
-	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
-}
-
-func lines(paths []string) string { return strings.Join(paths, "\n") }
 
 // Query says which part of the history is wanted.
 type Query struct {
@@ -145,12 +137,12 @@ func (s *Store) SaveRecord(ctx context.Context, step plan.SaveRecord, history []
 		var err error
 		if r.Version == 0 {
 			written, err = q.InsertRecord(ctx, query.InsertRecordParams{
-				Workspace: r.Workspace, SetName: r.Set, Host: r.Host, Source: r.Source, Roots: lines(r.Roots), Container: r.Container,
+				Workspace: r.Workspace, SetName: r.Set, Host: r.Host, Source: r.Source, Container: r.Container,
 				Applied: applied, Held: r.Held, CreatedAt: now, UpdatedAt: now, UpdatedBy: who,
 			})
 		} else {
 			written, err = q.UpdateRecord(ctx, query.UpdateRecordParams{
-				Source: r.Source, Roots: lines(r.Roots), Container: r.Container, Applied: applied, Held: r.Held, UpdatedAt: now, UpdatedBy: who,
+				Source: r.Source, Container: r.Container, Applied: applied, Held: r.Held, UpdatedAt: now, UpdatedBy: who,
 				Workspace: r.Workspace, Version: r.Version, SetName: r.Set, Host: r.Host,
 			})
 		}
@@ -158,7 +150,7 @@ func (s *Store) SaveRecord(ctx context.Context, step plan.SaveRecord, history []
 			return err
 		}
 		want := query.Record{
-			Workspace: r.Workspace, SetName: r.Set, Host: r.Host, Source: r.Source, Roots: lines(r.Roots), Container: r.Container,
+			Workspace: r.Workspace, SetName: r.Set, Host: r.Host, Source: r.Source, Container: r.Container,
 			Applied: applied, Held: r.Held, Version: r.Version + 1,
 		}
 		return conflict(ctx, q, want)

@@ -30,5 +30,4 @@ type Record struct {
 	CreatedAt int64
 	UpdatedAt int64
 	UpdatedBy string
-	Roots     string
 }

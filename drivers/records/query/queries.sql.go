@@ -59,7 +59,7 @@ func (q *Queries) DeleteRecord(ctx context.Context, arg DeleteRecordParams) (int
 }
 
 const getRecord = `-- name: GetRecord :one
-SELECT workspace, set_name, host, source, container, applied, held, last_error, version, created_at, updated_at, updated_by, roots FROM records WHERE workspace = $1
+SELECT workspace, set_name, host, source, container, applied, held, last_error, version, created_at, updated_at, updated_by FROM records WHERE workspace = $1
 `
 
 func (q *Queries) GetRecord(ctx context.Context, workspace string) (Record, error) {
@@ -78,14 +78,13 @@ func (q *Queries) GetRecord(ctx context.Context, workspace string) (Record, erro
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.UpdatedBy,
-		&i.Roots,
 	)
 	return i, err
 }
 
 const insertRecord = `-- name: InsertRecord :execrows
-INSERT INTO records (workspace, set_name, host, source, roots, container, applied, held, last_error, version, created_at, updated_at, updated_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 1, $9, $10, $11)
+INSERT INTO records (workspace, set_name, host, source, container, applied, held, last_error, version, created_at, updated_at, updated_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, '', 1, $8, $9, $10)
 ON CONFLICT (workspace) DO NOTHING
 `
 
@@ -94,7 +93,6 @@ type InsertRecordParams struct {
 	SetName   string
 	Host      string
 	Source    string
-	Roots     string
 	Container string
 	Applied   string
 	Held      bool
@@ -109,7 +107,6 @@ func (q *Queries) InsertRecord(ctx context.Context, arg InsertRecordParams) (int
 		arg.SetName,
 		arg.Host,
 		arg.Source,
-		arg.Roots,
 		arg.Container,
 		arg.Applied,
 		arg.Held,
@@ -181,7 +178,7 @@ func (q *Queries) ListHistory(ctx context.Context, arg ListHistoryParams) ([]Lis
 
 const listRecords = `-- name: ListRecords :many
 
-SELECT workspace, set_name, host, source, container, applied, held, last_error, version, created_at, updated_at, updated_by, roots FROM records ORDER BY workspace
+SELECT workspace, set_name, host, source, container, applied, held, last_error, version, created_at, updated_at, updated_by FROM records ORDER BY workspace
 `
 
 // One set of queries serves both dialects. Parameters are numbered in the
@@ -208,7 +205,6 @@ func (q *Queries) ListRecords(ctx context.Context) ([]Record, error) {
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.UpdatedBy,
-			&i.Roots,
 		); err != nil {
 			return nil, err
 		}
@@ -258,13 +254,12 @@ func (q *Queries) SaveFailure(ctx context.Context, arg SaveFailureParams) error 
 
 const updateRecord = `-- name: UpdateRecord :execrows
 UPDATE records
-SET source = $1, roots = $2, container = $3, applied = $4, held = $5, last_error = '', version = version + 1, updated_at = $6, updated_by = $7
-WHERE workspace = $8 AND version = $9 AND set_name = $10 AND host = $11
+SET source = $1, container = $2, applied = $3, held = $4, last_error = '', version = version + 1, updated_at = $5, updated_by = $6
+WHERE workspace = $7 AND version = $8 AND set_name = $9 AND host = $10
 `
 
 type UpdateRecordParams struct {
 	Source    string
-	Roots     string
 	Container string
 	Applied   string
 	Held      bool
@@ -279,7 +274,6 @@ type UpdateRecordParams struct {
 func (q *Queries) UpdateRecord(ctx context.Context, arg UpdateRecordParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, updateRecord,
 		arg.Source,
-		arg.Roots,
 		arg.Container,
 		arg.Applied,
 		arg.Held,
