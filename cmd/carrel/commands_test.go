@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -93,6 +94,18 @@ func foreign(ts *testscript.TestScript, _ bool, args []string) {
 			log = string(text)
 		}
 	}
+}
+
+// orphan NAME removes a container and leaves its root filesystem.
+func orphan(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, c := context.Background(), ts.Value("client").(*client.Client)
+	_, err := c.SnapshotService("overlayfs").Update(ctx, snapshots.Info{
+		Name: args[0], Labels: map[string]string{"containerd.io/gc.root": "kept"},
+	}, "labels.containerd.io/gc.root")
+	ts.Check(err)
+	_, err = taskOf(ts, args[0]).Delete(ctx, client.WithProcessKill)
+	ts.Check(err)
+	ts.Check(containerOf(ts, args[0]).Delete(ctx))
 }
 
 // get ADDRESS shows what somebody answers on the host.

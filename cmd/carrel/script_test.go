@@ -72,7 +72,7 @@ func params(t *testing.T, only []string) testscript.Params {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"archive": archive, "large-archive": largeArchive, "push": push, "login": requireLogin, "kill-task": killTask, "delete-container": deleteContainer,
-			"foreign": foreign, "inside": inside, "get": get, "listen": listen, "reboot": reboot, "pid": pidOf, "umount": unmount, "wait-log": waitLog, "wait-stopped": waitStopped,
+			"foreign": foreign, "orphan": orphan, "inside": inside, "get": get, "listen": listen, "reboot": reboot, "pid": pidOf, "umount": unmount, "wait-log": waitLog, "wait-stopped": waitStopped,
 			"tmpfs": tmpfs, "nobody": nobody, "hold-lock": holdLock, "replace": replace,
 		},
 	}

@@ -376,3 +376,27 @@ func FuzzExtract(f *testing.F) {
 		}
 	})
 }
+
+func TestReadOnlyStateDir(t *testing.T) {
+	p := newPlace(t)
+	root, archive := t.TempDir(), p.export("a")
+	before := describe(t, filepath.Join(p.Dir(), "bot"))
+	p.must(os.WriteFile(filepath.Join(root, "data"), []byte("x"), 0o600))
+	p.must(syscall.Mount(p.state, p.state, "", syscall.MS_BIND, ""))
+	defer syscall.Unmount(p.state, 0)
+	p.must(syscall.Mount("", p.state, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	ctx, at := t.Context(), time.Unix(1, 0)
+	for name, do := range map[string]func() error{
+		"preserve": func() error { return p.PreserveData(ctx, plan.PreserveData{Workspace: "bot", At: at}) },
+		"discard":  func() error { return p.DiscardData(ctx, plan.DiscardData{Workspace: "bot", At: at}) },
+		"migrate":  func() error { return p.MigrateData(ctx, plan.MigrateData{Workspace: "new", DataPath: "/"}, root) },
+		"extract":  func() error { return p.ExtractData(ctx, plan.ExtractData{Workspace: "bot", File: archive}) },
+	} {
+		if err := do(); !errors.Is(err, syscall.EROFS) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if describe(t, filepath.Join(p.Dir(), "bot")) != before || p.entries() != "volumes/bot" {
+		t.Errorf("something changed: %s", p.entries())
+	}
+}
