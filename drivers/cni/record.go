@@ -104,14 +104,20 @@ func (d *Driver) write(r *record) error {
 		return err
 	}
 	temp := filepath.Join(d.networks(), "."+r.Workspace+".new")
-	if err := writeSynced(temp, text); err != nil {
+	save := writeSynced
+	if r.Result != nil {
+		// What a power cut may bring back, or damage, is enough for a DEL: there
+		// is the plugins' own cache of results too.
+		save = func(path string, text []byte) error { return os.WriteFile(path, text, 0o600) }
+	}
+	if err := save(temp, text); err != nil {
 		return errors.Join(err, gone(os.Remove(temp)))
 	}
 	if err := os.Rename(temp, d.recordFile(r.Workspace)); err != nil {
 		return err
 	}
 	if r.Result != nil {
-		return nil // the file of before, which a power cut may bring back, is enough for a DEL
+		return nil
 	}
 	return syncDir(d.networks())
 }
