@@ -251,16 +251,25 @@ func (c checker) network() {
 	}
 }
 
-// hostIP gives an address its one form. The unspecified addresses are every
-// address, as is none.
+// hostIP gives an address its one form.
 func (c checker) hostIP(at string, p *Port) {
-	ip, err := netip.ParseAddr(p.HostIP)
-	switch {
-	case err != nil:
+	form, ok := address(p.HostIP)
+	if !ok {
 		c.fault(at, "write an address such as 127.0.0.1", "%s is %q", c.name(at), p.HostIP)
-	case ip.Unmap().IsUnspecified():
-		p.HostIP = ""
-	default:
-		p.HostIP = ip.Unmap().String()
+		return
 	}
+	p.HostIP = form
+}
+
+// address is the one form of an address of the host. The unspecified addresses
+// are every address, as is none.
+func address(text string) (form string, ok bool) {
+	ip, err := netip.ParseAddr(text)
+	if err != nil {
+		return "", false
+	}
+	if ip.Unmap().IsUnspecified() {
+		return "", true
+	}
+	return ip.Unmap().String(), true
 }

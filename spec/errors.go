@@ -68,6 +68,18 @@ func (e *Errors) Add(pos Pos, hint, format string, args ...any) {
 	*e = append(*e, Error{Pos: pos, Msg: fmt.Sprintf(format, args...), Hint: hint})
 }
 
+// once drops faults that are there several times: one in the set's defaults is
+// found with every workspace.
+func (e *Errors) once() {
+	seen := map[string]bool{}
+	*e = slices.DeleteFunc(*e, func(fault Error) bool {
+		text := fault.Error()
+		twice := seen[text]
+		seen[text] = true
+		return twice
+	})
+}
+
 // Err returns the faults in the order of their places, or nil when there are none.
 func (e Errors) Err() error {
 	if len(e) == 0 {

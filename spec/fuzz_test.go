@@ -15,7 +15,7 @@ import (
 
 // No input makes Load panic, and each fault is one line.
 func FuzzLoad(f *testing.F) {
-	for _, path := range archives(f) {
+	for _, path := range archives(f, "testdata") {
 		archive, err := txtar.ParseFile(path)
 		if err != nil {
 			f.Fatal(err)

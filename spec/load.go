@@ -9,6 +9,11 @@ import (
 // Load reads the specs below paths: files, folders, and "-" for standard
 // input. Its error is an Errors with every fault of every file.
 func Load(paths ...string) (Set, error) {
+	return load(paths, func(checker) {})
+}
+
+// load does it, with one more check of each workspace.
+func load(paths []string, check func(checker)) (Set, error) {
 	if len(paths) == 0 {
 		return Set{}, errors.New("no spec was named (name a file, a folder, or - for standard input)")
 	}
@@ -18,7 +23,7 @@ func Load(paths ...string) (Set, error) {
 		found.find(path)
 	}
 	// What could not be read may have been the set.
-	l := loader{faults: &faults, set: Set{Name: DefaultSet, Sources: found.sources}, unsure: len(faults) > 0}
+	l := loader{faults: &faults, check: check, set: Set{Name: DefaultSet, Sources: found.sources}, unsure: len(faults) > 0}
 	for _, f := range found.files {
 		l.file(f)
 		if f.documents == 0 {
@@ -37,6 +42,7 @@ func Load(paths ...string) (Set, error) {
 type loader struct {
 	set    Set
 	faults *Errors
+	check  func(checker) // of each workspace, after all others
 
 	setAt      Pos
 	defaults   *tree
@@ -111,7 +117,7 @@ func (l *loader) finish() {
 	}
 	slices.SortFunc(l.set.Workspaces, func(a, b Workspace) int { return cmp.Compare(a.Name, b.Name) })
 	checkPorts(l.set.Workspaces, l.faults)
-	l.once()
+	l.faults.once()
 }
 
 // workspace is the workspace of a document, over the set's defaults. It is
@@ -122,6 +128,7 @@ func (l *loader) workspace(d described) (Workspace, bool) {
 	c := l.read(&w, d.tree.get("spec").under(l.defaults), false)
 	metadata.places("metadata", w.positions, c.broken)
 	w.positions[""] = d.tree.at
+	readable := !c.broken[""]
 	delete(c.broken, "") // that was the spec
 	if labels := metadata.get("labels"); labels != nil {
 		if err := labels.decode(&w.Labels); err != nil {
@@ -130,6 +137,9 @@ func (l *loader) workspace(d described) (Workspace, bool) {
 		c.labels()
 	}
 	w.Name = metadata.get("name").text()
+	if readable {
+		l.check(c)
+	}
 	return w, !metadata.broken && !metadata.get("name").broken
 }
 
@@ -147,16 +157,4 @@ func (l *loader) read(w *Workspace, body *tree, partial bool) checker {
 	w.positions, w.Source = positions, source
 	c.check()
 	return c
-}
-
-// once drops faults that are there several times: one in the set's defaults is
-// found with every workspace.
-func (l *loader) once() {
-	seen := map[string]bool{}
-	*l.faults = slices.DeleteFunc(*l.faults, func(e Error) bool {
-		text := e.Error()
-		twice := seen[text]
-		seen[text] = true
-		return twice
-	})
 }

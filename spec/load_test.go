@@ -24,7 +24,15 @@ const result = "want"
 // paths after "load:"; its last file has the faults, or the set as JSON, with
 // "show: all" in the comment also the fields that have their default.
 func TestLoad(t *testing.T) {
-	for _, path := range archives(t) {
+	golden(t, "testdata", func(archive *txtar.Archive) string {
+		return load(strings.Contains(string(archive.Comment), "show: all"), toLoad(archive)...)
+	})
+}
+
+// golden compares what the files of each archive in a folder give with the
+// last file of the archive.
+func golden(t *testing.T, folder string, give func(*txtar.Archive) string) {
+	for _, path := range archives(t, folder) {
 		absolute, err := filepath.Abs(path)
 		if err != nil {
 			t.Fatal(err)
@@ -37,7 +45,7 @@ func TestLoad(t *testing.T) {
 			dir := t.TempDir()
 			t.Chdir(dir)
 			want := unpack(t, archive)
-			got := strings.ReplaceAll(load(strings.Contains(string(archive.Comment), "show: all"), toLoad(archive)...), dir, "$DIR")
+			got := strings.ReplaceAll(give(archive), dir, "$DIR")
 			if *update {
 				want.Data = []byte(got)
 				if err := os.WriteFile(absolute, txtar.Format(archive), 0o600); err != nil {
@@ -51,11 +59,11 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-func archives(t testing.TB) []string {
+func archives(t testing.TB, folder string) []string {
 	t.Helper()
-	paths, err := filepath.Glob("testdata/*.txtar")
+	paths, err := filepath.Glob(folder + "/*.txtar")
 	if err != nil || len(paths) == 0 {
-		t.Fatal("testdata has no archives", err)
+		t.Fatal(folder+" has no archives", err)
 	}
 	return paths
 }

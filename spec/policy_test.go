@@ -1,20 +1,18 @@
 package spec_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
-	"reflect"
-	"slices"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
 
-	"carrel/schema"
 	"carrel/spec"
 )
 
@@ -72,7 +70,10 @@ func TestPolicy(t *testing.T) {
 		{`rootUser: false`, "image: python", "a workspace that names no user may be root"},
 		{`rootUser: false`, "image: python\nuser: root:1000", "a.yaml:6:9: user root:1000 is not allowed here"},
 		{`rootUser: false`, "image: python\nuser: \"00\"", "user 00 is not allowed here"},
+		{`rootUser: false`, "image: python\nuser: \"+0\"", "user +0 is not allowed here"},
 		{`rootUser: false`, "image: python\nuser: \"1000\"", ""},
+		{`hostPorts: {hostIPs: ["0:0::1"]}`, "image: python\nnetwork: {ports: [{host: 80, container: 80, hostIP: \"::1\"}]}", ""},
+		{`hostPorts: {hostIPs: [0.0.0.0]}`, "image: python\nnetwork: {ports: [{host: 80, container: 80}, {host: 81, container: 81, hostIP: 10.0.0.1}]}", ""},
 	} {
 		if err := os.Symlink("/etc", outside+"/link"); err != nil && !errors.Is(err, fs.ErrExist) {
 			t.Fatal(err)
@@ -83,27 +84,6 @@ func TestPolicy(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
-	}
-}
-
-func TestPolicyFaults(t *testing.T) {
-	for _, test := range []struct{ text, want string }{
-		{"", "policy.yaml: 0 documents (write one document of kind HostPolicy)"},
-		{"a: [", "policy.yaml:2:1: not valid YAML"},
-		{envelope + "image: [a]", `policy.yaml:4:3: unknown field "image" in spec (did you mean "images"?)`},
-		{envelope + "hostPaths: [{path: srv}]", "is \"srv\""},
-		{envelope + "limits: {memory: lots}", "policy.yaml:4:20: spec.limits.memory is \"lots\" (write a size"},
-		{"apiVersion: carrel/v1\nkind: Workspace\nspec: {}", `kind is "Workspace", and must be "HostPolicy"`},
-		{"image: python", "this document is no policy of carrel (begin it with apiVersion: carrel/v1 and kind: HostPolicy)"},
-	} {
-		t.Chdir(t.TempDir())
-		write(t, "policy.yaml", test.text)
-		if _, err := spec.LoadPolicy("policy.yaml"); err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%q: error %v, want %s", test.text, err, test.want)
-		}
-	}
-	if _, err := spec.LoadPolicy("none.yaml"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a policy that is not there: %v", err)
 	}
 }
 
@@ -124,43 +104,134 @@ func TestPolicyThatOthersCanChange(t *testing.T) {
 	}
 }
 
-// Every field of the policy's schema is described, its examples are valid, and
-// the Go type has the same fields.
-func TestPolicySchema(t *testing.T) {
-	var document node
-	if err := json.Unmarshal(schema.Policy, &document); err != nil {
+// A policy that is not there is told apart, and no other file is waited for.
+func TestPolicyFiles(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if _, err := spec.LoadPolicy("none.yaml"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a policy that is not there: %v", err)
+	}
+	if _, err := spec.LoadPolicy(""); err == nil || err.Error() != "no policy was named (name a file)" {
+		t.Errorf("no name: %v", err)
+	}
+	write(t, "folder/large.yaml", envelope+"{}\n"+strings.Repeat("#\n", 1<<19))
+	if err := syscall.Mkfifo("pipe", 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fields := document["$defs"].(map[string]any)["policy"].(map[string]any)["properties"].(map[string]any)
-	for name, part := range fields {
-		field := part.(map[string]any)
-		if ref, ok := field["$ref"].(string); ok {
-			field = document["$defs"].(map[string]any)[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
+	link(t, "folder", "link")
+	for path, want := range map[string]string{
+		"folder":            "policy folder is no regular file (name the file that has the policy)",
+		"link":              "policy link is no regular file (name the file that has the policy)",
+		"pipe":              "policy pipe is no regular file (name the file that has the policy)",
+		"folder/large.yaml": "folder/large.yaml: larger than 1 MiB (split it into several files)",
+	} {
+		if _, err := spec.LoadPolicy(path); err == nil || err.Error() != want {
+			t.Errorf("%s: %v", path, err)
 		}
-		if field["description"] == nil || field["examples"] == nil {
-			t.Errorf("spec.%s has no description or no examples", name)
-		}
-		for _, example := range field["examples"].([]any) {
-			text, err := json.Marshal(example)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Chdir(t.TempDir())
-			write(t, "policy.yaml", envelope+fmt.Sprintf("%s: %s\n", name, text))
-			if _, err := spec.LoadPolicy("policy.yaml"); err != nil {
-				t.Errorf("the example of spec.%s: %v", name, err)
-			}
-		}
-	}
-	inGo := slices.Collect(func(yield func(string) bool) {
-		for i := range reflect.TypeFor[spec.Policy]().NumField() {
-			if name := reflect.TypeFor[spec.Policy]().Field(i).Tag.Get("json"); name != "" && !yield(name) {
-				return
-			}
-		}
-	})
-	slices.Sort(inGo)
-	if diff := cmp.Diff(inGo, slices.Sorted(maps.Keys(fields))); diff != "" {
-		t.Errorf("-Go +schema:\n%s", diff)
 	}
 }
+
+// TestPolicyArchives loads the policy and the specs of each archive in
+// testdata/policy, for the host that its comment names.
+func TestPolicyArchives(t *testing.T) {
+	golden(t, "testdata/policy", func(archive *txtar.Archive) string {
+		policy, err := spec.LoadPolicy("policy.yaml")
+		if err != nil {
+			return err.Error() + "\n"
+		}
+		_, host, _ := strings.Cut(string(archive.Comment), "host: ")
+		set, err := policy.LoadSpecs(strings.TrimSpace(host), "specs")
+		if err != nil {
+			return err.Error() + "\n"
+		}
+		return fmt.Sprintf("%d allowed\n", len(set.Workspaces))
+	})
+}
+
+func TestPatterns(t *testing.T) {
+	for _, c := range []struct {
+		pattern, word string
+		want          bool
+	}{
+		{"docker.io/library/*", "docker.io/library/redis:7", true},
+		{"docker.io/library/*", "docker.io/library/a/b:7", false},
+		{"docker.io/library/*", "docker.io/library/", true},
+		{"docker.io/library/*", "docker.io/library", false},
+		{"docker.io/**", "docker.io/library/a/b:7", true},
+		{"docker.io/**/b:*", "docker.io/library/a/b:7", true},
+		{"**", "oci-archive:/etc/a.tar", true},
+		{"*", "docker.io/library/redis:7", false},
+		{"docker.io/library/redis:7", "docker.io/library/redis:7", true},
+		{"docker.io/library/redis:7", "docker.io/library/redis:77", false},
+		{"docker.io/library/redis:7", "evil.io/docker.io/library/redis:7", false},
+		{"docker.io/*", "docker.io.evil.io/a:1", false},
+		{"*.example.com/a:*", "evil.io/x.example.com/a:1", false},
+		{"*.example.com/a:*", "x.example.com/a:1", true},
+		{"a.io/b:1.2", "a.io/b:1x2", false},
+		{"a.io/[ab]:*", "a.io/a:1", false},
+		{"a.io/(a|b)+?:*", "a.io/a:1", false},
+		{"a.io/?:*", "a.io/a:1", false},
+		{`a.io/\*`, "a.io/a:1", false},
+		{`a.io/\**`, "a.io/a:1", false},
+		{"a.io/***", "a.io/a/b:1", true},
+		{"a.io/*\n", "a.io/a:1", false},
+		{"a.io/*", "a.io/a:1\nb", true},
+		{"A.io/*", "a.io/a:1", false},
+		{"", "", true},
+		{strings.Repeat("*a", 512), strings.Repeat("a", 1<<12) + "b", false},
+	} {
+		err := spec.Policy{Devices: []string{c.pattern}}.Check([]spec.Workspace{{Devices: []string{c.word}}})
+		if (err == nil) != c.want {
+			t.Errorf("pattern %.40q, %.40q: %v", c.pattern, c.word, err)
+		}
+	}
+}
+
+// A source is what it leads to, as far as it exists.
+func TestPolicyPaths(t *testing.T) {
+	dir := t.TempDir()
+	for _, folder := range []string{"ok/sub", "ok2", "other/sub"} {
+		if err := os.MkdirAll(filepath.Join(dir, folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, dir+"/ok/file", "")
+	for name, target := range map[string]string{
+		"ok/out": "../other", "ok/up": "..", "ok/in": "sub", "ok/dangling": dir + "/other/later", "ok/loop": "loop",
+		"ok/far": "in/../out/sub", "ok/prefix": "../ok2", "into": "ok/sub", "rule": "other",
+	} {
+		link(t, target, filepath.Join(dir, name))
+	}
+	policy := spec.Policy{HostPaths: []spec.HostPath{{Path: dir + "/ok"}, {Path: dir + "/rule"}}}
+	const no = " for writing is not allowed here"
+	for source, want := range map[string]string{
+		"ok": "", "ok/": "", "ok//sub/.": "", "ok/sub": "", "ok/file": "", "ok/in": "", "ok/not/yet": "", "ok/in/not-yet": "", "into": "",
+		"ok/..":              "mounting $DIR" + no,
+		"ok2":                "mounting $DIR/ok2" + no,
+		"o":                  "mounting $DIR/o" + no,
+		"":                   "mounting $DIR" + no,
+		"ok/out":             "mounting $DIR/ok/out, which is $DIR/other," + no,
+		"ok/out/sub":         "mounting $DIR/ok/out/sub, which is $DIR/other/sub," + no,
+		"ok/out/not-yet":     "mounting $DIR/ok/out/not-yet, which is $DIR/other/not-yet," + no,
+		"ok/far":             "mounting $DIR/ok/far, which is $DIR/other/sub," + no,
+		"ok/up":              "mounting $DIR/ok/up, which is $DIR," + no,
+		"ok/prefix":          "mounting $DIR/ok/prefix, which is $DIR/ok2," + no,
+		"rule":               "mounting $DIR/rule, which is $DIR/other," + no,
+		"ok/dangling":        "mounting $DIR/ok/dangling is not allowed here: where it leads is not known ($DIR/ok/dangling is a link to nothing)",
+		"ok/dangling/below":  "mounting $DIR/ok/dangling/below is not allowed here: where it leads is not known ($DIR/ok/dangling is a link to nothing)",
+		"ok/loop":            "mounting $DIR/ok/loop is not allowed here: where it leads is not known (EvalSymlinks: too many links)",
+		"ok/file/below":      "mounting $DIR/ok/file/below is not allowed here: where it leads is not known (not a directory)",
+		"ok/" + longName:     "mounting $DIR/ok/" + longName + " is not allowed here: where it leads is not known (file name too long)",
+		"ok/a\x00b":          "mounting $DIR/ok/a\\x00b is not allowed here: where it leads is not known (invalid argument)",
+		"other/sub/../../ok": "",
+	} {
+		got := ""
+		if err := policy.Check([]spec.Workspace{{Mounts: []spec.Mount{{Source: dir + "/" + source, Target: "/m"}}}}); err != nil {
+			got, _, _ = strings.Cut(strings.ReplaceAll(err.Error(), dir, "$DIR"), " (the policy of this host")
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q:\n%s", source, diff)
+		}
+	}
+}
+
+var longName = strings.Repeat("a", 300)

@@ -189,7 +189,7 @@ func typeHint(f fault, k *kind.Type) string {
 func patternHint(f fault) string {
 	last := f.location[len(f.location)-1]
 	switch last {
-	case "dataPath", "workingDir", "source", "target":
+	case "dataPath", "workingDir", "source", "target", "path":
 		return "write an absolute path, which begins with /"
 	case "host":
 		return "a host's name has lower-case letters, digits and dashes, in parts with dots between them"
