@@ -53,6 +53,47 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
+// No input makes LoadPolicy or Check panic, and each fault is one line.
+func FuzzPolicy(f *testing.F) {
+	for _, path := range archives(f, "testdata/policy") {
+		archive, err := txtar.ParseFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(archive.Files[0].Data)
+	}
+	asked := spec.Default()
+	asked.Image, asked.User = "docker.io/library/redis:7", "+0"
+	asked.Devices = []string{"nvidia.com/gpu=0"}
+	asked.Mounts = []spec.Mount{{Source: "/etc/none/x", Target: "/a"}}
+	asked.Network.Ports = []spec.Port{{Host: 80, Container: 80, Protocol: "tcp"}}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		path := filepath.Join(t.TempDir(), "policy.yaml")
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		policy, err := spec.LoadPolicy(path)
+		if err == nil {
+			err = policy.Check([]spec.Workspace{asked})
+		}
+		if err == nil {
+			return
+		}
+		var faults spec.Errors
+		if !errors.As(err, &faults) || len(faults) == 0 {
+			if len(content) <= 1<<20 {
+				t.Fatalf("no list of faults: %v", err)
+			}
+			return
+		}
+		for _, fault := range faults {
+			if text := fault.Error(); strings.ContainsAny(text, "\n\r\x00") {
+				t.Errorf("not a line: %q", text)
+			}
+		}
+	})
+}
+
 func BenchmarkLoad(b *testing.B) {
 	for _, size := range []struct{ documents, files int }{{50, 50}, {10_000, 100}} {
 		b.Run(fmt.Sprintf("documents=%d", size.documents), func(b *testing.B) {

@@ -47,6 +47,8 @@ var required = map[string]node{
 	"env":    {"name": "A"},
 	"mounts": {"source": "/a", "target": "/b"},
 	"ports":  {"host": 1, "container": 1},
+
+	"hostPaths": {"path": "/a"},
 }
 
 // around is the spec in which an example stands at a path.
@@ -150,9 +152,70 @@ func tags(path string, typ reflect.Type) map[string]bool {
 		if of.Kind() == reflect.Slice {
 			below, of = below+"[].", of.Elem()
 		}
+		if of.Kind() == reflect.Pointer {
+			of = of.Elem()
+		}
 		if of.Kind() == reflect.Struct {
 			maps.Copy(all, tags(below, of))
 		}
 	}
 	return all
+}
+
+// Every field of a policy is described, each example of each field is valid,
+// and the Go type has the same fields.
+func TestPolicySchema(t *testing.T) {
+	var document node
+	if err := json.Unmarshal(schema.Policy, &document); err != nil {
+		t.Fatal(err)
+	}
+	whole := inlined(document, document["$defs"].(node)).(node)["$defs"].(node)["policy"].(node)
+	t.Chdir(t.TempDir())
+	var inSchema []string
+	eachField(nil, whole, func(path []string, field node) {
+		name := strings.Join(path, ".")
+		inSchema = append(inSchema, name)
+		examples, _ := field["examples"].([]any)
+		if field["description"] == nil || len(examples) == 0 {
+			t.Errorf("spec.%s has no description or no examples", name)
+		}
+		for _, example := range examples {
+			body := around(path, example).(node)
+			if list := slices.Index(path, "[]"); list > 0 {
+				fill(body, path[:list])
+			}
+			text, err := json.Marshal(node{"apiVersion": "carrel/v1", "kind": "HostPolicy", "spec": body})
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, "policy.yaml", string(text))
+			if _, err := spec.LoadPolicy("policy.yaml"); err != nil {
+				t.Errorf("the example of spec.%s: %v", name, err)
+			}
+		}
+	})
+	slices.Sort(inSchema)
+	inGo := slices.Sorted(maps.Keys(tags("", reflect.TypeFor[spec.Policy]())))
+	if diff := cmp.Diff(inGo, inSchema); diff != "" {
+		t.Errorf("-Go +schema:\n%s", diff)
+	}
+}
+
+// inlined is a part of a schema with the definitions that it refers to.
+func inlined(part any, definitions node) any {
+	switch part := part.(type) {
+	case []any:
+		for i := range part {
+			part[i] = inlined(part[i], definitions)
+		}
+	case node:
+		if ref, ok := part["$ref"].(string); ok {
+			maps.Copy(part, definitions[strings.TrimPrefix(ref, "#/$defs/")].(node))
+			delete(part, "$ref")
+		}
+		for key := range part {
+			part[key] = inlined(part[key], definitions)
+		}
+	}
+	return part
 }
