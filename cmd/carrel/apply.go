@@ -50,7 +50,7 @@ func applyCommand(host *drivers.Config) *cobra.Command {
 	wait := cmd.Flags().Duration("device-wait", 30*time.Second, "how long to wait for the CDI files of a vendor that has none yet, as at boot")
 	cmd.Flags().StringVar(&o.planned, "plan", "", "apply only if planning again gives this plan: a file of plan --out, or an id")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
-		want, err := load(paths, *policy, host.Host)
+		want, err := load(paths, policy, host.Host)
 		if err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ func planCommand(host *drivers.Config) *cobra.Command {
 		if err := oneOf("output", *output, "text", "json", "markdown", "github"); err != nil {
 			return err
 		}
-		want, err := load(paths, *policy, host.Host)
+		want, err := load(paths, policy, host.Host)
 		if err != nil {
 			return err
 		}
@@ -62,12 +62,12 @@ func planCommand(host *drivers.Config) *cobra.Command {
 
 // load reads the specs, and checks those that this host may apply against its
 // policy.
-func load(paths []string, policy, host string) (spec.Set, error) {
-	want, err := spec.Load(orHere(paths)...)
-	if err == nil {
-		err = permitted(policy, want.Here(host))
+func load(paths []string, policy func() (spec.Policy, error), host string) (spec.Set, error) {
+	allowed, err := policy()
+	if err != nil {
+		return spec.Set{}, err
 	}
-	return want, err
+	return allowed.LoadSpecs(host, orHere(paths)...)
 }
 
 // orHere is the current folder when no path was given.

@@ -14,25 +14,20 @@ import (
 // defaultPolicy is the policy file of a host that has one.
 const defaultPolicy = "/etc/carrel/policy.yaml"
 
-// policyFlag is the file of a policy that specs must keep to.
-func policyFlag(cmd *cobra.Command, otherwise string) *string {
-	return cmd.Flags().String("policy", otherwise, "file that says what workspaces of this host may have; without it, everything")
-}
-
-// permitted says what in the specs the policy does not allow. The usual file
-// need not be there.
-func permitted(path string, workspaces []spec.Workspace) error {
-	if path == "" {
-		return nil
+// policyFlag is the policy that specs must keep to. The usual file need not be
+// there; one that is named must be. Without a usual file, no name is no policy.
+func policyFlag(cmd *cobra.Command, usual string) func() (spec.Policy, error) {
+	path := cmd.Flags().String("policy", usual, "file that says what workspaces of this host may have; without it, everything")
+	return func() (spec.Policy, error) {
+		if *path == "" && usual == "" {
+			return spec.Policy{}, nil
+		}
+		policy, err := spec.LoadPolicy(*path)
+		if errors.Is(err, fs.ErrNotExist) && !cmd.Flags().Changed("policy") {
+			return spec.Policy{}, nil
+		}
+		return policy, err
 	}
-	policy, err := spec.LoadPolicy(path)
-	if path == defaultPolicy && errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return policy.Check(workspaces)
 }
 
 func validateCommand() *cobra.Command {
@@ -43,10 +38,15 @@ func validateCommand() *cobra.Command {
 	}
 	policy := policyFlag(cmd, "")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
-		want, err := spec.Load(paths...)
-		if err == nil {
-			err = permitted(*policy, want.Workspaces)
+		allowed, err := policy()
+		if err != nil {
+			return err
 		}
+		host := "" // a host that was named checks only what it may apply
+		if cmd.Flags().Changed("host") {
+			host = cmd.Flag("host").Value.String()
+		}
+		want, err := allowed.LoadSpecs(host, paths...)
 		if err != nil {
 			return err
 		}
