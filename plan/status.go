@@ -28,6 +28,8 @@ type Status struct {
 	Preserved []time.Time `json:"preserved,omitempty"` // oldest first
 	Held      bool        `json:"held"`
 	LastError string      `json:"lastError,omitempty"`
+	Restarts  int         `json:"restarts,omitempty"` // by an agent, in a row
+	NextTry   *time.Time  `json:"nextTry,omitempty"`  // of an agent that waits
 	UpdatedAt *time.Time  `json:"updatedAt,omitempty"`
 }
 
