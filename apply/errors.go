@@ -30,6 +30,19 @@ func (e *ExitedError) Error() string {
 	return fmt.Sprintf("the task exited %d at once (a workspace needs a process that keeps running; see its output in logs/%s.log of the state dir)", e.Code, e.Workspace)
 }
 
+// RolledBackError is a change that failed after it had disturbed what ran. That
+// runs again.
+type RolledBackError struct {
+	Err error // why it failed
+}
+
+func (e *RolledBackError) Error() string {
+	return e.Err.Error() + "; the previous spec was brought back"
+}
+
+// Unwrap is why it failed.
+func (e *RolledBackError) Unwrap() error { return e.Err }
+
 // InterruptedError is a run that was asked to end early.
 type InterruptedError struct {
 	Left int // changes that were not begun

@@ -42,7 +42,7 @@ func rolledBack(reason, err error) error {
 	if err != nil {
 		return fmt.Errorf("%w; the previous spec could not be brought back either: %w", reason, err)
 	}
-	return fmt.Errorf("%w; the previous spec was brought back", reason)
+	return &RolledBackError{reason}
 }
 
 // note writes down why a change did not reach its end. A store that cannot

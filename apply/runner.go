@@ -32,6 +32,11 @@ type Runner struct {
 	Parallel int           // how many workspaces at a time; 0 is one
 	Settle   time.Duration // how long a new task must run to count as started
 	Report   func(Event)   // may be nil; called from one goroutine at a time
+
+	// Ended is told of each change that was begun, when nothing more is done to
+	// its workspace. It may be nil, and may be called from several goroutines.
+	// A change that an interrupt cut short has the error of its context.
+	Ended func(c plan.Change, took time.Duration, err error)
 }
 
 // settle is how long a new task must run when the runner does not say.
@@ -76,18 +81,32 @@ type run struct {
 	reporting sync.Mutex
 }
 
-// change carries out the change of one workspace and, when it fails, brings
-// back what ran before as far as that is possible. It calls free once the rest
+// change carries out the change of one workspace. It calls free once the rest
 // of it is only waiting and writing, so that another change can begin.
 func (r *run) change(c plan.Change, free func()) {
 	defer free()
+	began := time.Now()
+	failed := r.carryOut(c, free)
+	if r.Ended == nil {
+		return
+	}
+	if failed != nil {
+		r.Ended(c, time.Since(began), failed)
+		return
+	}
+	r.Ended(c, time.Since(began), nil)
+}
+
+// carryOut runs the steps of a change and, when one fails, brings back what ran
+// before as far as that is possible.
+func (r *run) carryOut(c plan.Change, free func()) *StepError {
 	history, failed := r.steps(c, free)
 	if failed == nil {
-		return
+		return nil
 	}
 	if r.ctx.Err() != nil && errors.Is(failed.Err, context.Canceled) {
 		r.leave()
-		return
+		return failed
 	}
 	if disturbed(c, failed.index) && r.Observe != nil {
 		undone, err := r.rollBack(c)
@@ -96,6 +115,7 @@ func (r *run) change(c plan.Change, free func()) {
 	}
 	r.fail(failed)
 	r.note(c, failed, history)
+	return failed
 }
 
 // steps runs the steps of a change in order, up to the first that fails. The

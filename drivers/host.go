@@ -141,8 +141,19 @@ func (h *Host) Close() error {
 }
 
 // Observe reads everything at the same time. What is wanted says only which
-// images to ask their sources about.
+// images to ask their registries about.
 func (h *Host) Observe(ctx context.Context, want spec.Set) (plan.State, error) {
+	var sources map[string]plan.Source
+	var asking sync.WaitGroup
+	asking.Go(func() { sources = h.Runtime.Sources(ctx, want.Here(h.Name)) })
+	now, err := h.Look(ctx, want)
+	asking.Wait()
+	now.Ask(sources)
+	return now, err
+}
+
+// Look is Observe without asking registries.
+func (h *Host) Look(ctx context.Context, want spec.Set) (plan.State, error) {
 	now := plan.State{Host: h.Name, Time: time.Now().UTC(), VolumesDir: h.Volumes.Dir()}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {

@@ -173,8 +173,12 @@ func (p *planner) clean() {
 }
 
 // cleans reports whether leftovers of a workspace are this plan's to remove:
-// not when another set has a workspace of that name.
+// not when another set has a workspace of that name, nor when what happens to
+// the workspace is not decided here.
 func (p *planner) cleans(workspace string) bool {
 	r := p.records[workspace]
+	if p.left[workspace] || p.opts.Busy[workspace] {
+		return false
+	}
 	return r == nil || r.Set == p.want.Name && r.Host == p.now.Host
 }

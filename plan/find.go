@@ -34,6 +34,7 @@ type planner struct {
 	networks  map[string]*Attachment
 	claimed   map[string]bool // containers that a subject has
 	discarded map[string]bool // workspaces whose data the plan discards
+	left      map[string]bool // workspaces that are left as they are: with faults, or busy
 	back      bool            // the plan is the way back from one that failed
 
 	plan   Plan
@@ -51,6 +52,7 @@ func newPlanner(want spec.Set, now State, opts Options) *planner {
 		networks:  map[string]*Attachment{},
 		claimed:   map[string]bool{},
 		discarded: map[string]bool{},
+		left:      map[string]bool{},
 		plan:      Plan{Set: want.Name, Host: now.Host},
 	}
 	for i := range now.Records {
@@ -183,7 +185,7 @@ func ids(containers []*Container) string {
 func (p *planner) orphans() {
 	for i := range p.now.Containers {
 		c := &p.now.Containers[i]
-		if c.Workspace == "" || c.Set != p.want.Name || c.Host != p.now.Host || p.claimed[c.ID] || p.records[c.Workspace] != nil {
+		if c.Workspace == "" || c.Set != p.want.Name || c.Host != p.now.Host || p.claimed[c.ID] || p.records[c.Workspace] != nil || p.opts.Busy[c.Workspace] {
 			continue
 		}
 		if !p.opts.PruneOrphans {

@@ -72,7 +72,7 @@ func (p *planner) abandoned() {
 	for _, a := range p.now.Networks {
 		known := slices.ContainsFunc(p.plan.Changes, func(c Change) bool { return c.Workspace == a.Workspace }) ||
 			slices.ContainsFunc(p.want.Workspaces, func(w spec.Workspace) bool { return w.Name == a.Workspace }) ||
-			p.records[a.Workspace] != nil || len(p.byLabel[a.Workspace]) > 0
+			p.records[a.Workspace] != nil || len(p.byLabel[a.Workspace]) > 0 || p.opts.Busy[a.Workspace]
 		if known || a.Set != p.want.Name {
 			continue
 		}

@@ -8,6 +8,9 @@ package plan
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"slices"
 
 	"carrel/spec"
@@ -105,6 +108,9 @@ type Options struct {
 	// PruneOrphans deletes containers of the set that no spec and no record
 	// knows. Their data is preserved.
 	PruneOrphans bool
+
+	// Busy are workspaces that are being changed: nothing is planned for them.
+	Busy map[string]bool
 }
 
 // New compares what is wanted with what exists now. Its error is a spec.Errors
@@ -112,15 +118,35 @@ type Options struct {
 // there is no plan, and nothing is to be changed.
 func New(want spec.Set, now State, opts Options) (Plan, error) {
 	p := newPlanner(want, now, opts)
+	p.all()
+	return p.finish()
+}
+
+// Around is New for a host that nobody watches over: a workspace with a fault
+// is left as it is, and all others are planned for.
+func Around(want spec.Set, now State, opts Options) (Plan, spec.Errors) {
+	p := newPlanner(want, now, opts)
+	p.all()
+	p.sort()
+	return p.plan, p.faults
+}
+
+// all plans for everything.
+func (p *planner) all() {
 	for _, s := range p.subjects() {
+		if p.opts.Busy[s.name] {
+			p.left[s.name] = true
+			continue
+		}
+		before := len(p.faults)
 		p.decide(s)
+		p.left[s.name] = len(p.faults) > before
 	}
 	p.orphans()
 	p.abandoned()
 	p.clean()
 	p.devicesNoted()
 	p.networkNoted()
-	return p.finish()
 }
 
 // Empty reports whether there is nothing to do.
@@ -130,7 +156,7 @@ func (p Plan) Empty() bool { return len(p.Changes) == 0 }
 func (p Plan) Deletes() []string {
 	var names []string
 	for _, c := range p.Changes {
-		if c.Action == ActionDelete || c.Action == ActionForget {
+		if c.Deletes() {
 			names = append(names, c.Workspace)
 		}
 	}
@@ -159,7 +185,47 @@ func (p *planner) finish() (Plan, error) {
 	if err := p.faults.Err(); err != nil {
 		return Plan{}, err
 	}
+	p.sort()
+	return p.plan, nil
+}
+
+func (p *planner) sort() {
 	slices.SortFunc(p.plan.Changes, func(a, b Change) int { return cmp.Compare(a.Workspace, b.Workspace) })
 	slices.Sort(p.plan.Notes)
-	return p.plan, nil
+}
+
+// Only is the plan with the changes that keep chooses, and no others.
+func (p Plan) Only(keep func(Change) bool) Plan {
+	p.Changes = slices.DeleteFunc(slices.Clone(p.Changes), func(c Change) bool { return !keep(c) })
+	return p
+}
+
+// Deletes reports whether the change takes its workspace away.
+func (c Change) Deletes() bool { return c.Action == ActionDelete || c.Action == ActionForget }
+
+// Key names what the change is to achieve: it stays the same while the change
+// is wanted again and again, whatever its steps are.
+func (c Change) Key() string {
+	text, err := json.Marshal(struct {
+		Workspace string
+		Action    Action
+		Fields    []Field
+		Wish      *spec.Workspace
+	}{c.Workspace, c.Action, c.Fields, c.wish})
+	if err != nil {
+		panic(err) // strings, numbers and lists of them cannot fail to encode
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// Pulls are the images that the change fetches from a registry.
+func (c Change) Pulls() []string {
+	var images []string
+	for _, s := range c.Steps {
+		if pull, ok := s.(PullImage); ok {
+			images = append(images, pull.Image)
+		}
+	}
+	return images
 }

@@ -106,6 +106,22 @@ type Image struct {
 	Err    string // why the source could not be asked
 }
 
+// Source is what a registry says that the name of an image points to.
+type Source struct {
+	Digest string
+	Err    string // why it could not be asked
+}
+
+// Ask fills in what registries say of images.
+func (s *State) Ask(sources map[string]Source) {
+	for name, source := range sources {
+		if image, named := s.Images[name]; named {
+			image.Source, image.Err = source.Digest, source.Err
+			s.Images[name] = image
+		}
+	}
+}
+
 // Volume is the data folder of a workspace.
 type Volume struct {
 	Workspace string

@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
@@ -26,8 +27,7 @@ const (
 )
 
 // Images says of the images that the workspaces name whether they are here,
-// and, of archives and of those to be pulled always, what their source has
-// now. A source that cannot be asked is no error of the whole.
+// and of archives what they hold now. It asks no registry.
 func (d *Driver) Images(ctx context.Context, want []spec.Workspace) (map[string]plan.Image, error) {
 	listed, err := d.client.ImageService().List(ctx)
 	if err != nil {
@@ -37,34 +37,44 @@ func (d *Driver) Images(ctx context.Context, want []spec.Workspace) (map[string]
 	for _, image := range listed {
 		here[image.Name] = image.Target.Digest.String()
 	}
-	found := map[string]*plan.Image{}
-	always := map[string]bool{} // asked for
-	var asking errgroup.Group
-	asking.SetLimit(resolved)
+	all := map[string]plan.Image{}
 	for _, w := range want {
-		image, seen := found[w.Image]
-		path, archive := w.Archive()
-		if !seen {
-			image = &plan.Image{Name: w.Image}
-			found[w.Image] = image
+		if _, seen := all[w.Image]; seen {
+			continue
 		}
-		switch {
-		case archive && !seen:
-			inspectArchive(path, image)
-		case !archive && w.ImagePullPolicy == spec.PullAlways && !always[w.Image]:
-			always[w.Image] = true
-			asking.Go(func() error { d.resolve(ctx, image); return nil })
+		image := plan.Image{Name: w.Image}
+		if path, archive := w.Archive(); archive {
+			inspectArchive(path, &image)
 		}
-	}
-	if err := asking.Wait(); err != nil {
-		return nil, err
-	}
-	all := make(map[string]plan.Image, len(found))
-	for name, image := range found {
 		image.Digest = here[image.Name]
-		all[name] = *image
+		all[w.Image] = image
 	}
 	return all, nil
+}
+
+// Sources asks registries what the names of images to be pulled always point to
+// now. One that cannot be asked is no error of the whole.
+func (d *Driver) Sources(ctx context.Context, want []spec.Workspace) map[string]plan.Source {
+	var asking errgroup.Group
+	asking.SetLimit(resolved)
+	var mu sync.Mutex
+	all, asked := map[string]plan.Source{}, map[string]bool{}
+	for _, w := range want {
+		_, archive := w.Archive()
+		if archive || asked[w.Image] || w.ImagePullPolicy != spec.PullAlways {
+			continue
+		}
+		asked[w.Image] = true
+		asking.Go(func() error {
+			source := d.resolve(ctx, w.Image)
+			mu.Lock()
+			defer mu.Unlock()
+			all[w.Image] = source
+			return nil
+		})
+	}
+	_ = asking.Wait() // none of them fails: what goes wrong is in the sources
+	return all
 }
 
 // inspectArchive says what an archive of the host holds.
@@ -79,15 +89,14 @@ func inspectArchive(path string, image *plan.Image) {
 }
 
 // resolve asks the registry what the image's name points to now.
-func (d *Driver) resolve(ctx context.Context, image *plan.Image) {
+func (d *Driver) resolve(ctx context.Context, image string) plan.Source {
 	asking, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	_, target, err := d.resolver(asking).Resolve(asking, image.Name)
+	_, target, err := d.resolver(asking).Resolve(asking, image)
 	if err != nil {
-		image.Err = registryError(image.Name, err).Error()
-		return
+		return plan.Source{Err: registryError(image, err).Error()}
 	}
-	image.Source = target.Digest.String()
+	return plan.Source{Digest: target.Digest.String()}
 }
 
 // pin makes sure that an image also has the name that its digest gives it. A

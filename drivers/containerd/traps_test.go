@@ -208,24 +208,31 @@ func TestPull(t *testing.T) {
 	}))
 	w := spec.Default()
 	w.Image, w.ImagePullPolicy = ref, spec.PullAlways
-	images, err := b.Images(t.Context(), []spec.Workspace{w})
-	b.must(err)
-	if i := images[ref]; i.Digest == "" || i.Digest != i.Source || i.Err != "" {
+	if i := b.asked(w); i.Digest == "" || i.Digest != i.Source || i.Err != "" {
 		t.Errorf("after the pull the image is seen as %+v", i)
 	}
 	b.create("puller", ref, nil)
 	before := b.see("puller").Digest
 
 	registry.Push(t, "team/bot:v1", image(t, v1.Config{Labels: map[string]string{"v": "2"}}))
-	images, err = b.Images(t.Context(), []spec.Workspace{w})
-	b.must(err)
-	if i := images[ref]; i.Digest != before || i.Source == before {
+	if i := b.asked(w); i.Digest != before || i.Source == before {
 		t.Errorf("after the tag moved the image is seen as %+v, it was %s", i, before)
 	}
 	b.must(pull(b, ref))
 	if _, err := b.raw.GetImage(t.Context(), b.see("puller").Image); err != nil {
 		t.Errorf("the image of what runs is lost when its tag moves: %v", err)
 	}
+}
+
+// asked is what is known of the image of a workspace once its registry was
+// asked too.
+func (b *bench) asked(w spec.Workspace) plan.Image {
+	b.t.Helper()
+	images, err := b.Images(b.t.Context(), []spec.Workspace{w})
+	b.must(err)
+	now := plan.State{Images: images}
+	now.Ask(b.Sources(b.t.Context(), []spec.Workspace{w}))
+	return now.Images[w.Image]
 }
 
 func TestPullErrorsSayWhatToDo(t *testing.T) {

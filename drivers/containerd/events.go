@@ -1,0 +1,118 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	events "github.com/containerd/containerd/api/events"
+	core "github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/typeurl/v2"
+)
+
+// EventKind is what happened.
+type EventKind string
+
+// The kinds of events.
+const (
+	Connected        EventKind = "connected" // from now on no event is missed
+	TaskExited       EventKind = "task exited"
+	OutOfMemory      EventKind = "out of memory"
+	TaskDeleted      EventKind = "task deleted"
+	ContainerDeleted EventKind = "container deleted"
+	ImageDeleted     EventKind = "image deleted"
+)
+
+// Event is something that happened in the namespace, whoever did it.
+type Event struct {
+	Kind      EventKind
+	Container string // its id; "" of images
+	Image     string // its name in the image store; "" of containers
+}
+
+// subscribed is published once by each subscription: when it comes back,
+// containerd has the subscription. No event is missed from then on.
+const subscribed = "/carrel/subscribed"
+
+// Events reports what happens until ctx ends, which is no error, or the
+// connection breaks. What happened before is not told.
+func (d *Driver) Events(ctx context.Context, report func(Event)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	space := fmt.Sprintf("namespace==%q", d.Namespace)
+	stream, broken := d.client.EventService().Subscribe(ctx,
+		space+",topic==/tasks/exit", space+",topic==/tasks/oom", space+",topic==/tasks/delete",
+		space+",topic==/containers/delete", space+",topic==/images/delete", space+",topic=="+subscribed)
+	publish := time.NewTimer(0)
+	defer publish.Stop()
+	for {
+		select {
+		case <-publish.C:
+			if err := d.probe(ctx); err != nil && ctx.Err() == nil {
+				return d.explain(err)
+			}
+			publish.Reset(probeRetry)
+		case envelope := <-stream:
+			if envelope.Topic == subscribed {
+				if publish.Stop() {
+					report(Event{Kind: Connected})
+				}
+				continue
+			}
+			event, err := eventOf(envelope)
+			if err != nil {
+				return err
+			}
+			if event.Kind != "" {
+				report(event)
+			}
+		case err := <-broken:
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err == nil {
+				err = errors.New("the stream of events ended")
+			}
+			return d.explain(errgrpc.ToNative(err))
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// probeRetry is how soon the probe is published again: one that came before the
+// subscription is lost.
+const probeRetry = 100 * time.Millisecond
+
+func (d *Driver) probe(ctx context.Context) error {
+	return d.client.EventService().Publish(ctx, subscribed, &events.NamespaceUpdate{Name: d.Namespace})
+}
+
+// eventOf is what an envelope tells; of a process beside the task it is nothing.
+func eventOf(envelope *core.Envelope) (Event, error) {
+	decoded, err := typeurl.UnmarshalAny(envelope.Event)
+	if err != nil {
+		return Event{}, fmt.Errorf("event %s: %w", envelope.Topic, err)
+	}
+	switch e := decoded.(type) {
+	case *events.TaskExit:
+		if e.ID != e.ContainerID {
+			return Event{}, nil
+		}
+		return Event{Kind: TaskExited, Container: e.ContainerID}, nil
+	case *events.TaskOOM:
+		return Event{Kind: OutOfMemory, Container: e.ContainerID}, nil
+	case *events.TaskDelete:
+		if e.ID != "" && e.ID != e.ContainerID {
+			return Event{}, nil
+		}
+		return Event{Kind: TaskDeleted, Container: e.ContainerID}, nil
+	case *events.ContainerDelete:
+		return Event{Kind: ContainerDeleted, Container: e.ID}, nil
+	case *events.ImageDelete:
+		return Event{Kind: ImageDeleted, Image: e.Name}, nil
+	}
+	return Event{}, nil
+}
