@@ -36,15 +36,18 @@ type Event struct {
 // containerd has the subscription. No event is missed from then on.
 const subscribed = "/carrel/subscribed"
 
+var topics = []string{"/tasks/exit", "/tasks/oom", "/tasks/delete", "/containers/delete", "/images/delete", subscribed}
+
 // Events reports what happens until ctx ends, which is no error, or the
 // connection breaks. What happened before is not told.
 func (d *Driver) Events(ctx context.Context, report func(Event)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	space := fmt.Sprintf("namespace==%q", d.Namespace)
-	stream, broken := d.client.EventService().Subscribe(ctx,
-		space+",topic==/tasks/exit", space+",topic==/tasks/oom", space+",topic==/tasks/delete",
-		space+",topic==/containers/delete", space+",topic==/images/delete", space+",topic=="+subscribed)
+	var filters []string
+	for _, topic := range topics {
+		filters = append(filters, fmt.Sprintf("namespace==%q,topic==%q", d.Namespace, topic))
+	}
+	stream, broken := d.client.EventService().Subscribe(ctx, filters...)
 	publish := time.NewTimer(0)
 	defer publish.Stop()
 	for {
