@@ -1,0 +1,120 @@
+package watch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"carrel/plan"
+)
+
+// verdict is what becomes of the changes of a plan.
+type verdict struct {
+	Do      plan.Plan // to be carried out now
+	Fetch   []string  // images that changes need first
+	Pending []plan.Pending
+	Waiting []plan.Waiting
+}
+
+// memory is what is remembered from one look to the next.
+type memory struct {
+	changes attempts // by workspace
+	images  attempts // by name
+}
+
+// judge decides what becomes of the changes of a plan. What deletes data, or
+// most of a set, is left to a person; what failed, or had to be done again
+// just now, waits; images are fetched before what runs is touched.
+func (m memory) judge(p plan.Plan, now time.Time) verdict {
+	v := verdict{}
+	mass := p.MassDelete()
+	wanted := map[string]bool{}
+	v.Do = p.Only(func(c plan.Change) bool {
+		why := dangerous(c, mass)
+		if why == "" {
+			wanted[c.Workspace] = true
+			why = m.leftToAPerson(c, now)
+		}
+		if why != "" {
+			v.Pending = append(v.Pending, plan.Pending{Workspace: c.Workspace, Action: c.Action, Why: why})
+			return false
+		}
+		return !m.waits(c, now, &v) && !m.fetches(c, now, &v)
+	})
+	m.changes.forget(wanted, now)
+	return v
+}
+
+// dangerous is why a change is not for an agent to make; "" when it is.
+func dangerous(c plan.Change, mass bool) string {
+	switch {
+	case c.Cost == plan.CostDataAtRisk:
+		return "it deletes data (carrel apply --allow-data-loss does it)"
+	case mass && c.Deletes():
+		return "more than half of the set would be deleted (check the specs, or carrel apply --allow-mass-delete)"
+	}
+	return ""
+}
+
+// leftToAPerson is why a change that was tried is not tried again: doing so
+// would disturb what runs once more.
+func (m memory) leftToAPerson(c plan.Change, now time.Time) string {
+	a := m.changes[c.Workspace].want(c.Key(), now)
+	a.mends = mends(c)
+	m.changes[c.Workspace] = a
+	if !a.back {
+		return ""
+	}
+	return fmt.Sprintf("it failed: %s (mend the spec, or try again with carrel apply)", a.failed)
+}
+
+// mends reports whether a change makes a task run that should, and did.
+func mends(c plan.Change) bool {
+	return c.Action == plan.ActionStart || c.Action == plan.ActionRestart
+}
+
+// waits reports whether a change is not to be tried yet, and says so.
+func (m memory) waits(c plan.Change, now time.Time, v *verdict) bool {
+	a := m.changes[c.Workspace]
+	if !now.Before(a.until) {
+		return false
+	}
+	why := a.failed
+	if why == "" {
+		why = strings.Join(c.Reasons, "; ") + ", again and again"
+	}
+	v.Waiting = append(v.Waiting, plan.Waiting{Workspace: c.Workspace, Why: why, Tries: a.tries - 1, Until: a.until})
+	return true
+}
+
+// fetches reports whether a change needs images that are not here. They are
+// fetched once, whoever needs them.
+func (m memory) fetches(c plan.Change, now time.Time, v *verdict) bool {
+	images := c.Pulls()
+	for _, image := range images {
+		a := m.images[image].want(image, now)
+		m.images[image] = a
+		told := slices.ContainsFunc(v.Waiting, func(w plan.Waiting) bool { return w.Image == image })
+		switch {
+		case told || slices.Contains(v.Fetch, image):
+		case now.Before(a.until):
+			v.Waiting = append(v.Waiting, plan.Waiting{Image: image, Why: a.failed, Tries: a.tries - 1, Until: a.until})
+		default:
+			v.Fetch = append(v.Fetch, image)
+		}
+	}
+	return len(images) > 0
+}
+
+// next is the first time at which something that waits is due; zero when
+// nothing waits.
+func (v verdict) next() time.Time {
+	var first time.Time
+	for _, w := range v.Waiting {
+		if first.IsZero() || w.Until.Before(first) {
+			first = w.Until
+		}
+	}
+	return first
+}

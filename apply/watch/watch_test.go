@@ -1,0 +1,402 @@
+package watch_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"carrel/apply/watch"
+	"carrel/drivers/memory"
+	"carrel/plan"
+	"carrel/spec"
+)
+
+func TestFilesAreApplied(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"))
+		b.said(`
+0s watching paths=[/specs] host=h resync=5m0s
+0s image fetched image=agent:v1
+0s change done workspace=bot action=create because=new`)
+		b.runs("bot", true)
+		b.wish(workspace("bot", "agent:v2"))
+		b.said(`
+1s image fetched image=agent:v2
+1s change done workspace=bot action=replace because=image changed`)
+		b.wish(workspace("bot", "agent:v2"))
+		b.pass(time.Hour)
+		b.said("")
+		b.wish(workspace("bot", "agent:v2"), workspace("other", "agent:v2"))
+		b.since()
+		b.wish(workspace("other", "agent:v2"))
+		b.said(`1h0m4s change done workspace=bot action=delete because=no spec describes it any more`)
+	})
+}
+
+func TestADeadTaskRunsAgainAtOnceAndBacksOff(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"), workspace("other", "agent:v1"))
+		b.since()
+		var waited []time.Duration
+		for range 12 {
+			died := time.Now()
+			b.die("bot")
+			for status := b.bot(); !status.Running; status = b.bot() {
+				if w := b.agent.Report().Waiting; time.Since(died) > 200*time.Millisecond && len(w) != 1 {
+					t.Fatalf("after %s nothing says that bot waits: %+v", time.Since(died), w)
+				}
+				b.pass(100 * time.Millisecond)
+			}
+			waited = append(waited, time.Since(died).Round(time.Second))
+			b.runs("other", true)
+			b.pass(time.Second)
+		}
+		want := []time.Duration{0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300}
+		for i := range want {
+			want[i] *= time.Second
+		}
+		if diff := cmp.Diff(want, waited); diff != "" {
+			t.Errorf("it ran again after (-want +got):\n%s", diff)
+		}
+		if got := b.reported("bot").Restarts; got != 12 {
+			t.Errorf("the report has %d restarts", got)
+		}
+		b.pass(10 * time.Minute)
+		b.since()
+		b.die("bot")
+		b.pass(0)
+		b.runs("bot", true)
+	})
+}
+
+func TestADeathIsSeenWithoutAnEvent(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"))
+		b.Die("bot", 1)
+		b.pass(5 * time.Minute)
+		b.runs("bot", true)
+	})
+}
+
+func TestCrashLoopKeepsNobodyWaiting(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("exits", "exits:v1"), workspace("bot", "agent:v1"))
+		b.pass(10 * time.Minute)
+		b.die("bot")
+		b.runs("bot", true)
+		w := b.agent.Report().Waiting
+		if len(w) != 1 || w[0].Workspace != "exits" || w[0].Tries < 8 || !strings.Contains(w[0].Why, "the task exited 3 at once") {
+			t.Errorf("what waits: %+v", w)
+		}
+	})
+}
+
+func TestASlowChangeKeepsNobodyWaiting(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("slow", "agent:v1"), workspace("bot", "agent:v1"))
+		stopping := make(chan struct{})
+		b.mu.Lock()
+		b.slow["slow"] = stopping
+		b.mu.Unlock()
+		b.wish(workspace("slow", "agent:v2"), workspace("bot", "agent:v1"))
+		if got := b.agent.Report().Working; len(got) != 1 || got[0] != "slow: replace" {
+			t.Errorf("it works on %v", got)
+		}
+		b.since()
+		b.die("bot")
+		b.runs("bot", true)
+		b.die("slow") // it is being replaced: nothing else is done to it
+		b.pass(time.Minute)
+		b.said("2s change done workspace=bot action=start because=exited 137")
+		close(stopping)
+		b.pass(time.Second)
+		b.runs("slow", true)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.held {
+			t.Error("the lock is kept when nothing is done any more")
+		}
+	})
+}
+
+func TestAnImageThatCannotBeFetchedDisturbsNothing(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"))
+		b.wish(workspace("bot", "later:v1"), workspace("other", "agent:v1"))
+		b.pass(20 * time.Second)
+		b.runs("bot", true)
+		b.runs("other", true)
+		w := b.agent.Report().Waiting
+		if len(w) != 1 || w[0].Image != "later:v1" || w[0].Tries != 5 || !strings.Contains(w[0].Why, "was not found") {
+			t.Errorf("what waits: %+v", w)
+		}
+		b.mu.Lock()
+		if len(b.pulled) != 6 {
+			t.Errorf("images were fetched: %v", b.pulled)
+		}
+		b.mu.Unlock()
+		b.Publish("later:v1", memory.Image{Digest: "sha256:later"})
+		b.since()
+		b.pass(30 * time.Second)
+		b.said(`
+32s image fetched image=later:v1
+32s change done workspace=bot action=replace because=image changed`)
+	})
+}
+
+func TestATagThatMovesIsFollowed(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		w := workspace("bot", "agent:v1")
+		w.ImagePullPolicy = spec.PullAlways
+		b.wish(w)
+		b.Publish("agent:v1", memory.Image{Digest: "sha256:moved"})
+		b.since()
+		b.pass(5*time.Minute + time.Second)
+		b.said(`
+5m1s image fetched image=agent:v1
+5m1s change done workspace=bot action=replace because=image digest changed`)
+		b.pass(time.Hour)
+		b.said("")
+	})
+}
+
+func TestDangerIsLeftToAPerson(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		var all []spec.Workspace
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			all = append(all, workspace(name, "agent:v1"))
+		}
+		all[4].PreserveData = spec.PreserveNever
+		b.wish(all...)
+		b.since()
+		b.wish(append([]spec.Workspace{workspace("a", "agent:v2")}, all[3])...)
+		b.pass(time.Hour)
+		b.said(`
+1s left to a person workspace=b action=delete because=more than half of the set would be deleted (check the specs, or carrel apply --allow-mass-delete)
+1s left to a person workspace=c action=delete because=more than half of the set would be deleted (check the specs, or carrel apply --allow-mass-delete)
+1s left to a person workspace=e action=delete because=it deletes data (carrel apply --allow-data-loss does it)
+1s image fetched image=agent:v2
+1s change done workspace=a action=replace because=image changed`)
+		if got := b.agent.Report().Pending; len(got) != 3 {
+			t.Errorf("pending: %+v", got)
+		}
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			b.runs(name, true)
+		}
+	})
+}
+
+func TestWhatWasRolledBackIsLeftToAPerson(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"))
+		b.since()
+		b.wish(workspace("bot", "exits:v1"))
+		b.pass(time.Hour)
+		log := b.since()
+		if strings.Count(log, "change failed") != 1 || strings.Count(log, "left to a person") != 1 {
+			t.Errorf("log:\n%s", log)
+		}
+		b.runs("bot", true)
+		b.die("bot")
+		b.pass(0)
+		b.wish(workspace("bot", "agent:v2"))
+		b.pass(time.Minute)
+		b.runs("bot", true)
+		if r := b.agent.Report(); len(r.Pending) != 0 || len(r.Waiting) != 0 {
+			t.Errorf("after it was mended: %+v", r)
+		}
+	})
+}
+
+func TestAFaultStopsNoOther(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		gpu := workspace("gpu", "agent:v1")
+		gpu.Devices = []string{"vendor.com/gpu=0"}
+		b.mu.Lock()
+		b.loaded.Faults = []spec.Error{{Pos: spec.Pos{File: "b.yaml", Line: 3, Col: 5}, Msg: "it is wrong"}}
+		b.mu.Unlock()
+		b.wish(gpu, workspace("bot", "agent:v1"))
+		b.pass(20 * time.Second)
+		b.runs("bot", true)
+		b.said(`
+0s watching paths=[/specs] host=h resync=5m0s
+0s not applied place=b.yaml:3:5 fault=it is wrong
+0s not applied place=/specs/a.yaml fault=this host has no device "vendor.com/gpu=0" (it has none; searched )
+0s image fetched image=agent:v1
+0s change done workspace=bot action=create because=new`)
+		if got := b.agent.Report().Faults; len(got) != 2 || got[1].Place != "b.yaml:3:5" {
+			t.Errorf("faults: %+v", got)
+		}
+		b.Device("vendor.com/gpu=0", "1")
+		b.mu.Lock()
+		b.loaded.Faults = nil
+		b.mu.Unlock()
+		b.pass(20 * time.Second)
+		b.runs("gpu", true)
+		b.pass(5 * time.Minute)
+		if got := b.agent.Report().Faults; len(got) != 0 {
+			t.Errorf("faults: %+v", got)
+		}
+	})
+}
+
+func TestUnknownSpecsChangeNothing(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"))
+		b.mu.Lock()
+		b.loaded.Known = false
+		b.mu.Unlock()
+		b.wish()
+		b.pass(time.Hour)
+		b.runs("bot", true)
+	})
+}
+
+func TestContainerdGoesAndComes(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"))
+		b.since()
+		b.mu.Lock()
+		b.gone = errGone
+		b.mu.Unlock()
+		b.die("bot")
+		b.pass(3 * time.Minute)
+		if got := b.agent.Report().Trouble; got != errGone.Error() {
+			t.Errorf("trouble: %q", got)
+		}
+		b.mu.Lock()
+		b.gone = nil
+		b.mu.Unlock()
+		b.pass(30 * time.Second)
+		b.runs("bot", true)
+		b.said(`
+1s nothing can be done now because=containerd does not answer
+3m2s going on
+3m2s change done workspace=bot action=start because=exited 137 2 minutes ago`)
+	})
+}
+
+func TestAnotherRunHasTheLock(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"))
+		b.since()
+		b.mu.Lock()
+		b.holder = "ann@h with carrel apply"
+		b.mu.Unlock()
+		b.die("bot")
+		b.pass(time.Minute)
+		b.runs("bot", false)
+		b.mu.Lock()
+		b.holder = ""
+		b.mu.Unlock()
+		b.pass(3 * time.Second)
+		b.runs("bot", true)
+		if log := b.since(); strings.Count(log, "\n") != 2 || !strings.Contains(log, "another run is changing this host: ann@h with carrel apply") {
+			t.Errorf("log:\n%s", log)
+		}
+	})
+}
+
+func TestFilesSettle(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"))
+		before := b.count()
+		for range 100 { // for 5 seconds
+			b.wakes <- watch.Wake{Kind: watch.FilesChanged}
+			b.pass(50 * time.Millisecond)
+		}
+		b.pass(time.Second)
+		if got := b.count() - before; got != 3 {
+			t.Errorf("files that changed for 5 seconds were read %d times", got)
+		}
+	})
+}
+
+func TestAskedForBeginsAnew(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"))
+		for range 8 {
+			b.die("bot")
+			b.pass(10 * time.Second)
+		}
+		b.runs("bot", false)
+		b.wakes <- watch.Wake{Kind: watch.Asked, Text: "SIGHUP"}
+		b.pass(time.Second)
+		b.runs("bot", true)
+	})
+}
+
+func TestAnEndWaitsForWhatWasBegunAndNotForEver(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"), workspace("other", "agent:v1"))
+		stopping := make(chan struct{})
+		b.mu.Lock()
+		b.slow["bot"] = stopping
+		b.mu.Unlock()
+		b.wish(workspace("bot", "agent:v2"), workspace("other", "agent:v1"))
+		began := time.Now()
+		b.end()
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("the agent took %s to end", took)
+		}
+		b.runs("other", true)
+		close(stopping)
+		b.pass(time.Second)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if last := b.told[len(b.told)-1]; last.Trouble != "the agent was stopped" {
+			t.Errorf("its last word: %+v", last)
+		}
+	})
+}
+
+func TestAFailedStartIsTriedAgainLater(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"))
+		b.mu.Lock()
+		b.failing = func(plan.StartTask) error { return errors.New("its shim hangs") }
+		b.mu.Unlock()
+		b.die("bot")
+		b.pass(time.Minute)
+		b.runs("bot", false)
+		if w := b.agent.Report().Waiting; len(w) != 1 || w[0].Tries != 6 || w[0].Why != "start bot: its shim hangs" {
+			t.Errorf("what waits: %+v", w)
+		}
+		if s := b.reported("bot"); s.NextTry == nil {
+			t.Errorf("the report of bot: %+v", s)
+		}
+		b.mu.Lock()
+		b.failing = nil
+		b.mu.Unlock()
+		b.pass(time.Minute)
+		b.runs("bot", true)
+	})
+}
+
+func (b *bed) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.loads
+}
+
+func (b *bed) bot() plan.Status {
+	for _, s := range plan.Statuses(b.Observe(spec.Set{})) {
+		if s.Workspace == "bot" {
+			return s
+		}
+	}
+	return plan.Status{}
+}
+
+// reported is a workspace as the report has it.
+func (b *bed) reported(name string) plan.Status {
+	for _, s := range b.agent.Report().Workspaces {
+		if s.Workspace == name {
+			return s
+		}
+	}
+	return plan.Status{}
+}
