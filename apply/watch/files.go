@@ -49,6 +49,7 @@ func (f *Files) Follow(folders []string) {
 type watching struct {
 	*Files
 	kernel *fsnotify.Watcher // nil when it cannot be had
+	none   string            // why it cannot be had
 	way    map[string]bool   // the paths that lead to those that are watched
 	inside map[string]bool   // folders in which every change counts
 	nodes  map[string]uint64 // the inodes of watched folders
