@@ -96,6 +96,8 @@ func (p *planner) unwanted(s subject) {
 		stays("its record does not say what described it", "describe it, or run")
 	case r.Source == "-":
 		stays("standard input described it", "run")
+	case p.want.Doubts(r.Source):
+		stays(r.Source+", which described it, has faults or cannot be read", "mend it, or run")
 	case slices.Contains(p.want.Empty, r.Source):
 		stays(r.Source+", which described it, is empty", "delete that file, or run")
 	case !covered && r.Gone:

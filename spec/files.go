@@ -39,6 +39,7 @@ type finder struct {
 	places  []*place
 	files   []*file // those that were read
 	sources []string
+	folders []string         // without symlinks, in which they are, or links to them
 	seen    map[string]*file // by the path without symlinks
 	faults  *Errors
 }
@@ -105,6 +106,7 @@ func (w walk) folder(name, path, real string) {
 		return
 	}
 	w.visited[real] = true
+	w.folders = append(w.folders, real)
 	entries, err := os.ReadDir(real)
 	if err != nil {
 		w.fault(name, err)
@@ -147,6 +149,7 @@ func (w walk) link(name, path string) {
 	case err != nil || below == ".." || strings.HasPrefix(below, "../"):
 		w.faults.Add(Pos{File: name}, "copy it into the folder", "this link leads out of the folder that is loaded, to %s", target)
 	case !info.IsDir():
+		w.folders = append(w.folders, filepath.Dir(target))
 		w.at.add(w.open(name, path))
 	case below != "." && hidden(below):
 		w.folder(name, path, target)

@@ -24,12 +24,7 @@ func load(paths []string, check func(checker)) (Set, error) {
 	}
 	// What could not be read may have been the set.
 	l := loader{faults: &faults, check: check, set: Set{Name: DefaultSet, Sources: found.sources}, unsure: len(faults) > 0}
-	for _, f := range found.files {
-		l.file(f)
-		if f.documents == 0 {
-			l.set.Empty = append(l.set.Empty, f.source)
-		}
-	}
+	l.files(found.files)
 	found.empty()
 	l.finish()
 	if err := faults.Err(); err != nil {
@@ -57,8 +52,18 @@ type described struct {
 	source string
 }
 
+func (l *loader) files(all []*file) {
+	for _, f := range all {
+		l.file(f)
+		if f.documents == 0 {
+			l.set.Empty = append(l.set.Empty, f.source)
+		}
+	}
+}
+
 func (l *loader) file(f *file) {
 	r := reader{file: f.name, faults: l.faults}
+	f.documents = 0
 	for _, document := range r.documents(f.content) {
 		f.documents++
 		before := len(*l.faults)

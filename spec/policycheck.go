@@ -19,11 +19,15 @@ import (
 // A mount is looked at where it leads to now. Who can write to a folder above
 // its source can make it lead elsewhere later.
 func (p Policy) LoadSpecs(host string, paths ...string) (Set, error) {
-	return load(paths, func(c checker) {
+	return load(paths, p.checks(host))
+}
+
+func (p Policy) checks(host string) func(checker) {
+	return func(c checker) {
 		if host == "" || c.Host == "" || c.Host == host {
 			p.judge(c)
 		}
-	})
+	}
 }
 
 // Check finds what loaded workspaces have and the policy does not allow: an

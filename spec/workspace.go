@@ -213,6 +213,25 @@ type Set struct {
 
 	// Empty are the files that were loaded and describe nothing, absolute.
 	Empty []string
+
+	// Faulty are the files and folders that cannot be read or have faults, as a
+	// Memory loads them, absolute.
+	Faulty []string
+
+	// Folders are those that have files, or links to them, absolute and without
+	// symlinks, as they are when a Memory loads them.
+	Folders []string
+}
+
+// Doubts reports whether it is not known what the file that described a
+// workspace says now.
+func (s Set) Doubts(source string) bool {
+	return slices.ContainsFunc(s.Faulty, func(faulty string) bool { return within(source, faulty) })
+}
+
+// within reports whether a path is another one, or below it.
+func within(path, other string) bool {
+	return path == other || strings.HasPrefix(path, strings.TrimSuffix(other, "/")+"/")
 }
 
 // Covers reports whether a file that described a workspace before was among

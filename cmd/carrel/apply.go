@@ -95,6 +95,9 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 	if err := confirm(ctx, cmd.InOrStdin(), cmd.ErrOrStderr(), o.approve); err != nil {
 		return err
 	}
+	defer context.AfterFunc(ctx, func() {
+		fmt.Fprintln(cmd.ErrOrStderr(), "carrel: finishing what was begun, and beginning nothing new (interrupt again to stop at once)")
+	})()
 	show := progress(cmd.OutOrStdout(), cmd.ErrOrStderr(), *o.output)
 	runner := newRunner(host, o)
 	runner.Report = show.event

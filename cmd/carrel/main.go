@@ -59,7 +59,6 @@ func interruptible() (context.Context, func()) {
 			if again.Swap(true) {
 				os.Exit(exitKilled)
 			}
-			fmt.Fprintln(os.Stderr, "carrel: finishing what was begun, and beginning nothing new (interrupt again to stop at once)")
 			cancel()
 		}
 	}()
@@ -85,7 +84,7 @@ func root() *cobra.Command {
 		validateCommand(), schemaCommand(), versionCommand(),
 		planCommand(settings), applyCommand(settings), statusCommand(settings), historyCommand(settings),
 		startCommand(settings), stopCommand(settings), restartCommand(settings), deleteCommand(settings),
-		dataCommand(settings), devicesCommand(settings),
+		dataCommand(settings), devicesCommand(settings), watchCommand(settings),
 	)
 	return cmd
 }

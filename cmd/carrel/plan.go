@@ -62,8 +62,8 @@ func planCommand(host *drivers.Config) *cobra.Command {
 
 // load reads the specs, and checks those that this host may apply against its
 // policy.
-func load(paths []string, policy func() (spec.Policy, error), host string) (spec.Set, error) {
-	allowed, err := policy()
+func load(paths []string, policy *policyFile, host string) (spec.Set, error) {
+	allowed, err := policy.read()
 	if err != nil {
 		return spec.Set{}, err
 	}

@@ -14,20 +14,29 @@ import (
 // defaultPolicy is the policy file of a host that has one.
 const defaultPolicy = "/etc/carrel/policy.yaml"
 
-// policyFlag is the policy that specs must keep to. The usual file need not be
+// policyFile is the policy that specs must keep to. The usual file need not be
 // there; one that is named must be. Without a usual file, no name is no policy.
-func policyFlag(cmd *cobra.Command, usual string) func() (spec.Policy, error) {
-	path := cmd.Flags().String("policy", usual, "file that says what workspaces of this host may have; without it, everything")
-	return func() (spec.Policy, error) {
-		if *path == "" && usual == "" {
-			return spec.Policy{}, nil
-		}
-		policy, err := spec.LoadPolicy(*path)
-		if errors.Is(err, fs.ErrNotExist) && !cmd.Flags().Changed("policy") {
-			return spec.Policy{}, nil
-		}
-		return policy, err
+type policyFile struct {
+	path  string
+	usual string
+	named func() bool
+}
+
+func policyFlag(cmd *cobra.Command, usual string) *policyFile {
+	p := &policyFile{usual: usual, named: func() bool { return cmd.Flags().Changed("policy") }}
+	cmd.Flags().StringVar(&p.path, "policy", usual, "file that says what workspaces of this host may have; without it, everything")
+	return p
+}
+
+func (p *policyFile) read() (spec.Policy, error) {
+	if p.path == "" && p.usual == "" {
+		return spec.Policy{}, nil
 	}
+	policy, err := spec.LoadPolicy(p.path)
+	if errors.Is(err, fs.ErrNotExist) && !p.named() {
+		return spec.Policy{}, nil
+	}
+	return policy, err
 }
 
 func validateCommand() *cobra.Command {
@@ -38,7 +47,7 @@ func validateCommand() *cobra.Command {
 	}
 	policy := policyFlag(cmd, "")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
-		allowed, err := policy()
+		allowed, err := policy.read()
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"carrel/apply"
+	"carrel/apply/watch"
+	"carrel/drivers"
+	"carrel/drivers/containerd"
+	"carrel/plan"
+	"carrel/spec"
+)
+
+// agentHost is the host of an agent. Its drivers are opened when they first
+// answer, and stay open: they connect again by themselves.
+type agentHost struct {
+	config   drivers.Config
+	parallel int
+
+	mu     sync.Mutex
+	opened *drivers.Host
+}
+
+// lockPatience is how long an agent waits for the lock before it says so.
+const lockPatience = 2 * time.Second
+
+func (h *agentHost) open(ctx context.Context) (*drivers.Host, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.opened != nil {
+		return h.opened, nil
+	}
+	opened, err := drivers.Open(ctx, h.config)
+	if err != nil {
+		return nil, err
+	}
+	h.opened = opened
+	return opened, nil
+}
+
+func (h *agentHost) close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.opened == nil {
+		return nil
+	}
+	return h.opened.Close()
+}
+
+// Lock takes the lock of the state dir.
+func (h *agentHost) Lock(ctx context.Context) (func() error, error) {
+	return apply.Lock(ctx, h.config.StateDir, who()+" with carrel watch", lockPatience)
+}
+
+// Look reads what exists.
+func (h *agentHost) Look(ctx context.Context, want spec.Set) (plan.State, error) {
+	host, err := h.open(ctx)
+	if err != nil {
+		return plan.State{}, err
+	}
+	return host.Look(ctx, want)
+}
+
+// Sources asks registries.
+func (h *agentHost) Sources(ctx context.Context, want spec.Set) map[string]plan.Source {
+	host, err := h.open(ctx)
+	if err != nil {
+		return nil // looks say why
+	}
+	return host.Runtime.Sources(ctx, want.Here(host.Name))
+}
+
+// Pull fetches an image.
+func (h *agentHost) Pull(ctx context.Context, image string) error {
+	host, err := h.open(ctx)
+	if err != nil {
+		return err
+	}
+	return host.Runtime.PullImage(ctx, plan.PullImage{Image: image}, nil)
+}
+
+// Run carries out a plan.
+func (h *agentHost) Run(ctx context.Context, p plan.Plan, step func(apply.Event), ended func(plan.Change, time.Duration, error)) error {
+	host, err := h.open(ctx)
+	if err != nil {
+		return err
+	}
+	runner := newRunner(host, applyOptions{parallel: h.parallel})
+	runner.Who, runner.Report, runner.Ended = "carrel-watch@"+hostname(), step, ended
+	return runner.Run(ctx, p)
+}
+
+// Tell says to the store what the agent knows and saw.
+func (h *agentHost) Tell(ctx context.Context, a plan.Agent, now plan.State) error {
+	_, err := h.open(ctx)
+	return err
+}
+
+// The waits between two tries to hear containerd's events.
+const (
+	firstDeaf = 100 * time.Millisecond
+	mostDeaf  = 5 * time.Second
+)
+
+// events wakes the agent when something happens in containerd. When containerd
+// goes away they are listened to again: what happened meanwhile is looked for.
+func (h *agentHost) events(ctx context.Context, log *slog.Logger, wakes chan<- watch.Wake) {
+	wait := firstDeaf
+	for ctx.Err() == nil {
+		host, err := h.open(ctx)
+		if err == nil {
+			err = host.Runtime.Events(ctx, func(e containerd.Event) {
+				wait = firstDeaf
+				wake(ctx, wakes, wakeOf(e))
+			})
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		log.Debug("containerd's events", "error", err, "again", wait)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, mostDeaf)
+	}
+}
+
+func wakeOf(e containerd.Event) watch.Wake {
+	if e.Kind == containerd.Connected {
+		return watch.Wake{Kind: watch.Connected}
+	}
+	return watch.Wake{Kind: watch.Happened, Text: fmt.Sprintf("%s: %s", e.Kind, e.Container+e.Image), Container: e.Container}
+}
+
+// loader reads the specs of an agent.
+type loader struct {
+	policy *policyFile
+	host   string
+	paths  []string
+	follow func(folders []string)
+	log    *slog.Logger
+
+	memory spec.Memory
+	file   string // that keeps the memory
+	kept   []byte // of the memory, in the file
+	last   watch.Loaded
+}
+
+func newLoader(c drivers.Config, policy *policyFile, paths []string, follow func([]string), log *slog.Logger) (*loader, error) {
+	l := &loader{policy: policy, host: c.Host, paths: paths, follow: follow, log: log}
+	return l, l.recall(c.StateDir)
+}
+
+// load reads the files. A policy that cannot be read lets nothing new in.
+func (l *loader) load() watch.Loaded {
+	allowed, err := l.policy.read()
+	if err != nil {
+		loaded := l.last
+		loaded.Faults = faultsOf(err)
+		return loaded
+	}
+	want, faults, known := l.memory.Load(allowed, l.host, l.paths...)
+	l.follow(want.Folders)
+	l.last = watch.Loaded{Want: want, Faults: faults, Known: known}
+	if err := l.keep(); err != nil {
+		l.log.Warn("what the files said is not kept over a restart", "error", err)
+	}
+	return l.last
+}
+
+// faultsOf are the faults of an error, which may be just one.
+func faultsOf(err error) []spec.Error {
+	var faults spec.Errors
+	if errors.As(err, &faults) {
+		return faults
+	}
+	return []spec.Error{{Msg: err.Error()}}
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// What the files last said without a fault is kept in the state dir, so that an
+// agent that begins anew among faulty files knows it.
+
+// recall reads what was kept. A memory that cannot be read is begun anew.
+func (l *loader) recall(stateDir string) error {
+	sum := sha256.Sum256([]byte(strings.Join(l.paths, "\n")))
+	l.file = filepath.Join(stateDir, "specs", hex.EncodeToString(sum[:6])+".json")
+	text, err := os.ReadFile(l.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &l.memory)
+	}
+	if err != nil {
+		l.log.Warn("what the files said before is not known: it is begun anew", "error", err)
+		return nil
+	}
+	l.kept = text
+	return nil
+}
+
+// keep writes what is to be kept, whole or not at all, when it has changed.
+func (l *loader) keep() error {
+	text, err := json.Marshal(&l.memory)
+	if err != nil || bytes.Equal(text, l.kept) {
+		return err
+	}
+	if err := writeWhole(l.file, text); err != nil {
+		return err
+	}
+	l.kept = text
+	return nil
+}
+
+// writeWhole writes a file of the state dir so that it is there as it was, or
+// as it shall be, whatever happens.
+func writeWhole(path string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	part, err := os.OpenFile(path+".part", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = part.Write(text)
+	err = errors.Join(err, part.Sync(), part.Close())
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return os.Rename(path+".part", path)
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"carrel/apply/watch"
+	"carrel/apply/watch/web"
+	"carrel/drivers"
+	"carrel/drivers/containerd"
+	"carrel/plan"
+)
+
+// watchOptions are the choices of an agent.
+type watchOptions struct {
+	plan     *plan.Options
+	policy   *policyFile
+	resync   time.Duration
+	poll     time.Duration
+	listen   string
+	format   string
+	level    slog.LevelVar
+	parallel int
+}
+
+// nowhere is the address of an agent that does not listen.
+const nowhere = "none"
+
+func watchCommand(host *drivers.Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "watch PATH...",
+		Short: "Keep the host as the specs say, until it is told to end",
+		Long: "Apply the specs, and apply again when files change, when something happens to a workspace, and every few minutes.\n" +
+			"A faulty file changes nothing: what it said before stands. What deletes data, or most of a set, waits for carrel apply.\n" +
+			"SIGHUP reads everything again and tries again what failed; SIGTERM ends it, and the workspaces run on.",
+		Args: cobra.MinimumNArgs(1),
+	}
+	o := &watchOptions{plan: planFlags(cmd), policy: policyFlag(cmd, defaultPolicy)}
+	flags := cmd.Flags()
+	flags.DurationVar(&o.resync, "resync", 5*time.Minute, "how often to look when nothing is told")
+	flags.DurationVar(&o.poll, "poll-interval", 2*time.Second, "how often to look at files where the kernel does not tell of changes, as on NFS")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:9473", "address of the page, /status, /metrics, /healthz and /readyz; without a host it is loopback; none: nothing listens")
+	flags.StringVar(&o.format, "log-format", "auto", "form of the log: text, json, or auto, which is text on a terminal")
+	flags.TextVar(&o.level, "log-level", &slog.LevelVar{}, "debug, info, warn or error")
+	flags.IntVar(&o.parallel, "parallelism", parallelism(), "how many workspaces at a time")
+	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
+		log, err := o.logger()
+		if err != nil {
+			return err
+		}
+		return runAgent(cmd.Context(), *host, *o, paths, log)
+	}
+	return cmd
+}
+
+// logger is the agent's log, on standard error.
+func (o *watchOptions) logger() (*slog.Logger, error) {
+	if err := oneOf("log-format", o.format, "auto", "text", "json"); err != nil {
+		return nil, err
+	}
+	for flag, d := range map[string]time.Duration{"resync": o.resync, "poll-interval": o.poll} {
+		if d <= 0 {
+			return nil, fmt.Errorf("--%s must be more than 0, not %s", flag, d)
+		}
+	}
+	if o.parallel < 1 {
+		return nil, fmt.Errorf("--parallelism must be at least 1, not %d", o.parallel)
+	}
+	options := &slog.HandlerOptions{Level: &o.level}
+	if o.format == "text" || o.format == "auto" && terminal(os.Stderr) {
+		return slog.New(slog.NewTextHandler(os.Stderr, options)), nil
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, options)), nil
+}
+
+// runAgent runs an agent until ctx ends.
+func runAgent(ctx context.Context, c drivers.Config, o watchOptions, paths []string, log *slog.Logger) (err error) {
+	about := plan.Agent{Host: c.Host, Version: version}
+	for _, path := range paths {
+		absolute, err := filepath.Abs(path)
+		if path == "-" || err != nil {
+			return errors.Join(err, fmt.Errorf("%s cannot be watched (name files and folders)", path))
+		}
+		about.Paths = append(about.Paths, absolute)
+	}
+	listener, loopback, err := listenAt(o.listen)
+	if err != nil {
+		return err
+	}
+	host := &agentHost{config: c, parallel: o.parallel}
+	defer func() { err = errors.Join(err, host.close()) }()
+	registry := prometheus.NewRegistry()
+	wakes := make(chan watch.Wake)
+	policy, err := filepath.Abs(o.policy.path)
+	if err != nil {
+		return err
+	}
+	files := watch.NewFiles(append([]string{policy}, about.Paths...), o.poll, log, func() { wake(ctx, wakes, watch.Wake{Kind: watch.FilesChanged}) })
+	load, err := newLoader(c, o.policy, about.Paths, files.Follow, log)
+	if err != nil {
+		return err
+	}
+	told := &systemd{log: log}
+	agent := &watch.Agent{
+		Host: host, Load: load.load, Wakes: wakes, Options: *o.plan, Resync: o.resync, Log: log,
+		Metrics: watch.NewMetrics(registry), Started: containerd.Started, Changed: told.changed, About: about,
+	}
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), web.Collector(agent.Report))
+	return serve(ctx, listener, log, web.Handler(web.Config{
+		Report: agent.Report, Alive: agent.Alive, Metrics: registry, Loopback: loopback,
+	}), func(ctx context.Context) {
+		var helpers sync.WaitGroup
+		defer helpers.Wait()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		helpers.Go(func() { files.Run(ctx) })
+		helpers.Go(func() { host.events(ctx, log, wakes) })
+		helpers.Go(func() { reloads(ctx, told, wakes) })
+		helpers.Go(func() { told.watchdog(ctx, agent.Alive) })
+		agent.Run(ctx)
+		told.stopping()
+	})
+}
+
+// listenAt opens the address that an agent shows itself at; nil is none.
+func listenAt(address string) (l net.Listener, loopback bool, err error) {
+	if address == nowhere || address == "" {
+		return nil, true, nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, false, fmt.Errorf("--listen %s: %w (want an address such as 127.0.0.1:9473, or none)", address, err)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	l, err = net.Listen("tcp", net.JoinHostPort(host, port))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, false, fmt.Errorf("--listen %s: somebody listens there, perhaps another agent (choose another address, or none)", address)
+	case err != nil:
+		return nil, false, fmt.Errorf("--listen %s: %w", address, err)
+	}
+	bound, ok := l.Addr().(*net.TCPAddr)
+	return l, ok && bound.IP.IsLoopback(), nil
+}
+
+// The bounds of answering, for clients that never finish.
+const (
+	headerTimeout = 5 * time.Second
+	answerTimeout = 30 * time.Second
+	closeTimeout  = time.Second
+)
+
+// serve answers while run runs.
+func serve(ctx context.Context, l net.Listener, log *slog.Logger, handler http.Handler, run func(context.Context)) error {
+	if l == nil {
+		run(ctx)
+		return nil
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, WriteTimeout: answerTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	log.Info("listening", "address", "http://"+l.Addr().String())
+	run(ctx)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	if err := server.Shutdown(closing); err != nil {
+		_ = server.Close() // what is still open has had its time
+	}
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("listening at %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// wake wakes an agent that has not ended.
+func wake(ctx context.Context, wakes chan<- watch.Wake, w watch.Wake) {
+	select {
+	case wakes <- w:
+	case <-ctx.Done():
+	}
+}
+
+// reloads wakes the agent at each SIGHUP.
+func reloads(ctx context.Context, told *systemd, wakes chan<- watch.Wake) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+			told.reloading()
+			wake(ctx, wakes, watch.Wake{Kind: watch.Asked, Text: "SIGHUP"})
+		}
+	}
+}
