@@ -221,6 +221,27 @@ func TestNothingNewIsBegunAfterAnInterrupt(t *testing.T) {
 	}
 }
 
+func TestAWorkspaceThatAnotherHostClaimsIsNotMade(t *testing.T) {
+	w := newWorld(t)
+	w.Shared = true
+	w.wish(workspace("bot", "agent:v1"), workspace("other", "agent:v1"))
+	p := w.plan()
+	claim := plan.ClaimRecord{Workspace: "bot", Set: "s", Host: "another", Source: "/specs/a.yaml"}
+	if err := w.ClaimRecord(t.Context(), claim, nil); err != nil {
+		t.Fatal(err)
+	}
+	err := w.runner().Run(t.Context(), p)
+	if err == nil || err.Error() != "bot: claim bot for host h: workspace bot was claimed by host another" {
+		t.Errorf("error: %v", err)
+	}
+	if p := w.plan(); !p.Empty() || p.Elsewhere != 1 {
+		t.Errorf("after the claim was lost:\n%s", p.View().Text())
+	}
+	if text := w.String(); strings.Contains(text, "container bot") || strings.Contains(text, "volume bot") || !strings.Contains(text, "container other") {
+		t.Errorf("the host:\n%s", text)
+	}
+}
+
 func TestHistoryTellsWhatWasDone(t *testing.T) {
 	w := newWorld(t)
 	w.wish(workspace("bot", "broken:v1"))
@@ -273,7 +294,18 @@ func publishing(port int) func(*spec.Workspace) {
 var other = workspace("other", "agent:v1")
 
 var stories = map[string]story{
-	"create":  {wishes: [][]spec.Workspace{{workspace("bot", "agent:v1")}}},
+	"create": {wishes: [][]spec.Workspace{{workspace("bot", "agent:v1")}}},
+	"create in a store that hosts share": {
+		before: func(w *world) { w.Shared = true },
+		wishes: [][]spec.Workspace{{workspace("bot", "agent:v1")}},
+	},
+	"adopt in a store that hosts share": {
+		before: func(w *world) {
+			w.Shared = true
+			w.Strange(workspace("bot", "agent:v1"), "/srv/bot", map[string]string{"old": "work"})
+		},
+		wishes: [][]spec.Workspace{{workspace("bot", "agent:v1")}},
+	},
 	"replace": {wishes: [][]spec.Workspace{{workspace("bot", "agent:v1")}, {workspace("bot", "agent:v2")}}},
 	"delete":  {wishes: [][]spec.Workspace{{workspace("bot", "agent:v1"), other}, {other}}},
 	"return":  {wishes: [][]spec.Workspace{{workspace("bot", "agent:v1"), other}, {other}, {workspace("bot", "agent:v1"), other}}},
@@ -319,7 +351,7 @@ var stories = map[string]story{
 // calls are the methods of the drivers.
 var calls = []string{
 	"PullImage", "ImportImage", "ViewImage", "CreateVolume", "RestoreData", "PreserveData", "CreateContainer", "AdoptContainer",
-	"UpdateLabels", "UpdateResources", "StartTask", "Exited", "StopTask", "DeleteContainer", "SaveRecord", "DeleteRecord",
+	"UpdateLabels", "UpdateResources", "StartTask", "Exited", "StopTask", "DeleteContainer", "ClaimRecord", "SaveRecord", "DeleteRecord",
 	"ViewSnapshot", "MigrateData", "DiscardData", "EmptyTrash", "AttachNetwork", "DetachNetwork", "NoteHistory",
 }
 

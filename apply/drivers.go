@@ -81,6 +81,9 @@ type Network interface {
 // Records is the store. Each write carries the history of the steps that led
 // to it, kept in the same transaction.
 type Records interface {
+	// ClaimRecord fails when another host has the workspace.
+	ClaimRecord(ctx context.Context, s plan.ClaimRecord, history []plan.Entry) error
+
 	SaveRecord(ctx context.Context, s plan.SaveRecord, history []plan.Entry) error
 	DeleteRecord(ctx context.Context, s plan.DeleteRecord, history []plan.Entry) error
 	NoteHistory(ctx context.Context, s plan.NoteHistory, history []plan.Entry) error

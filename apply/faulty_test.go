@@ -128,3 +128,7 @@ func (f faulty) DetachNetwork(ctx context.Context, s plan.DetachNetwork) error {
 func (f faulty) NoteHistory(ctx context.Context, s plan.NoteHistory, history []plan.Entry) error {
 	return f.call("NoteHistory", func() error { return f.Host.NoteHistory(ctx, s, history) })
 }
+
+func (f faulty) ClaimRecord(ctx context.Context, s plan.ClaimRecord, history []plan.Entry) error {
+	return f.call("ClaimRecord", func() error { return f.Host.ClaimRecord(ctx, s, history) })
+}

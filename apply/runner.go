@@ -200,6 +200,8 @@ func (r *run) do(workspace string, s plan.Step, history []plan.Entry, free func(
 		return r.Runtime.StopTask(ctx, s)
 	case plan.DeleteContainer:
 		return r.Runtime.DeleteContainer(ctx, s)
+	case plan.ClaimRecord:
+		return r.Records.ClaimRecord(ctx, s, history)
 	case plan.SaveRecord:
 		return r.Records.SaveRecord(ctx, s, history)
 	case plan.DeleteRecord:

@@ -158,6 +158,7 @@ func (h *Host) Look(ctx context.Context, want spec.Set) (plan.State, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		now.Records, err = h.Records.Records(ctx)
+		now.Shared = h.Records.Shared()
 		for i := range now.Records {
 			r := &now.Records[i]
 			r.Gone = r.Host == h.Name && gone(r.Source)

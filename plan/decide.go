@@ -35,16 +35,19 @@ func (p *planner) ours(s subject) bool {
 	r, c := s.record, s.container
 	switch {
 	case r != nil && r.Host == p.now.Host && !here:
-		p.faults.Add(s.want.At("host"), "set host back, or delete the workspace here first",
-			"workspace %s is on this host, %s; its spec moves it to %s", s.name, p.now.Host, s.want.Host)
+		p.faults.Add(s.want.At("host"), moving(s.name, p.now.Host, s.want.Host),
+			"workspace %s is on this host, %s, with its data; its spec moves it to %s", s.name, p.now.Host, s.want.Host)
 	case !here, r != nil && r.Host != p.now.Host && s.want.Host == "":
 		p.plan.Elsewhere++
+		if c != nil && c.Workspace != "" && c.Host == p.now.Host && r != nil {
+			p.note("container %s says that it is workspace %s of this host, which belongs to host %s (carrel delete %s preserves its data)", c.ID, s.name, r.Host, s.name)
+		}
 	case r != nil && r.Set != p.want.Name:
 		p.faults.Add(at, "choose another name, or delete it there",
 			"workspace %s belongs to set %s, this is set %s", s.name, r.Set, p.want.Name)
 	case r != nil && r.Host != p.now.Host:
-		p.faults.Add(s.want.At("host"), "delete it there first",
-			"workspace %s is on host %s, this is %s", s.name, r.Host, p.now.Host)
+		p.faults.Add(s.want.At("host"), moving(s.name, r.Host, p.now.Host),
+			"workspace %s is on host %s, with its data; its spec moves it here, to %s", s.name, r.Host, p.now.Host)
 	case c != nil && c.Workspace != "" && c.Set != p.want.Name:
 		p.faults.Add(at, "choose another name, or delete it there",
 			"container %s belongs to set %s, this is set %s", c.ID, c.Set, p.want.Name)
@@ -55,6 +58,13 @@ func (p *planner) ours(s subject) bool {
 		return true
 	}
 	return false
+}
+
+// moving says how a workspace comes to another host with its data: the other one
+// does not begin before this one has given it up.
+func moving(name, from, to string) string {
+	return fmt.Sprintf("on %s: carrel stop %s, carrel data export %s; on %s: carrel data import %s FILE; on %s: carrel delete %s, which keeps a copy there; or set host back",
+		from, name, name, to, name, from, name)
 }
 
 // possible reports whether this program can give the workspace what its spec
@@ -128,9 +138,24 @@ func (p *planner) create(s subject) {
 		return
 	}
 	change.Fields = described(*s.want)
+	p.claim(&s, &change)
 	p.build(s, &change, image, start)
 	p.save(s, &change)
 	p.add(s, change)
+}
+
+// claim adds the step that makes a workspace this host's, when it may be any
+// host's: it comes before all others.
+func (p *planner) claim(s *subject, change *Change) {
+	if s.record != nil || s.want.Host != "" || !p.now.Shared {
+		return
+	}
+	step := ClaimRecord{Workspace: s.name, Set: p.want.Name, Host: p.now.Host, Source: s.want.Source}
+	change.Steps = slices.Insert(change.Steps, 0, Step(step))
+	s.record = &Record{Workspace: s.name, Set: p.want.Name, Host: p.now.Host, Source: s.want.Source, Container: s.name, Applied: s.want, Version: 1}
+	if s.container != nil {
+		s.record.Container = s.container.ID
+	}
 }
 
 // adopt makes a container that carrel did not make one of its own, then
@@ -148,6 +173,7 @@ func (p *planner) adopt(s subject) {
 	found.Name, found.Labels, found.Host = s.want.Name, s.want.Labels, s.want.Host
 	found.ImagePullPolicy, found.AutoStart = s.want.ImagePullPolicy, s.want.AutoStart
 	found.PreserveData, found.DataPath, found.Stop = s.want.PreserveData, s.want.DataPath, s.want.Stop
+	p.claim(&s, &change)
 	change.Steps = append(change.Steps, AdoptContainer{
 		Container: c.ID, Set: p.want.Name, Host: p.now.Host, Volume: c.Volume, Spec: found,
 	})

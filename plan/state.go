@@ -14,6 +14,7 @@ type State struct {
 	Host       string    // the host that was observed
 	Time       time.Time // when
 	Records    []Record  // of the whole store, other sets and hosts included
+	Shared     bool      // whether other hosts use the store too
 	Containers []Container
 	Images     map[string]Image // by the image as the spec writes it; only those that were asked for
 	Volumes    []Volume         // live ones

@@ -171,6 +171,15 @@ type DeleteContainer struct {
 	Container string
 }
 
+// ClaimRecord makes an empty record of a workspace that any host may have: the
+// first that has one has the workspace.
+type ClaimRecord struct {
+	Workspace string
+	Set       string
+	Host      string
+	Source    string // the file that describes it
+}
+
 // SaveRecord writes a workspace into the store. The record's Version is the
 // one that was observed; the store refuses when it has another.
 type SaveRecord struct {
@@ -236,6 +245,9 @@ func (s StopTask) String() string {
 	return fmt.Sprintf("stop %s within %s", s.Container, s.GracePeriod)
 }
 func (s DeleteContainer) String() string { return "delete container " + s.Container }
+func (s ClaimRecord) String() string {
+	return fmt.Sprintf("claim %s for host %s", s.Workspace, s.Host)
+}
 func (s SaveRecord) String() string {
 	if s.Record.Held {
 		return fmt.Sprintf("record %s as held", s.Record.Workspace)
@@ -266,6 +278,7 @@ func (UpdateResources) step()  {}
 func (StartTask) step()        {}
 func (StopTask) step()         {}
 func (DeleteContainer) step()  {}
+func (ClaimRecord) step()      {}
 func (SaveRecord) step()       {}
 func (NoteHistory) step()      {}
 func (DeleteRecord) step()     {}
@@ -284,6 +297,7 @@ func Disturbs(s Step) bool {
 }
 
 func (EmptyTrash) settles()   {}
+func (ClaimRecord) settles()  {}
 func (SaveRecord) settles()   {}
 func (DeleteRecord) settles() {}
 func (NoteHistory) settles()  {}
@@ -295,6 +309,7 @@ func Settles(s Step) bool {
 	return ok
 }
 
+func (ClaimRecord) notes()  {}
 func (SaveRecord) notes()   {}
 func (DeleteRecord) notes() {}
 func (NoteHistory) notes()  {}

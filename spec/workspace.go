@@ -234,6 +234,33 @@ func within(path, other string) bool {
 	return path == other || strings.HasPrefix(path, strings.TrimSuffix(other, "/")+"/")
 }
 
+// Moved is the set as it would have been loaded from another path.
+func (s Set) Moved(from, to string) Set {
+	move := func(path string) string {
+		if !within(path, from) {
+			return path
+		}
+		return strings.TrimSuffix(to, "/") + strings.TrimPrefix(path, strings.TrimSuffix(from, "/"))
+	}
+	all := func(paths []string) []string {
+		moved := slices.Clone(paths)
+		for i, path := range moved {
+			moved[i] = move(path)
+		}
+		return moved
+	}
+	s.Sources, s.Empty, s.Faulty = all(s.Sources), all(s.Empty), all(s.Faulty)
+	s.Workspaces = slices.Clone(s.Workspaces)
+	for i := range s.Workspaces {
+		w := &s.Workspaces[i]
+		w.Source = move(w.Source)
+		if path, archive := w.Archive(); archive {
+			w.Image = ArchivePrefix + move(path)
+		}
+	}
+	return s
+}
+
 // Covers reports whether a file that described a workspace before was among
 // what was loaded now: if so, and the workspace is not in the set, its
 // description was taken away. What comes by standard input may be something

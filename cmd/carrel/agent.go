@@ -24,6 +24,11 @@ type agentHost struct {
 
 	mu     sync.Mutex
 	opened *drivers.Host
+
+	// One word at a time is told.
+	observed time.Time // the last observation that was told
+	observe  time.Time // when the next may be
+	trim     time.Time // when the store is cleaned next
 }
 
 // lockPatience is how long an agent waits for the lock before it says so.
@@ -95,11 +100,37 @@ func (h *agentHost) Run(ctx context.Context, p plan.Plan, step func(apply.Event)
 	return runner.Run(ctx, p)
 }
 
-// Tell says to the store what the agent knows and saw.
+// How long history, and agents that are gone, are kept in the store, and how
+// often it is cleaned.
+const (
+	keepHistory = 365 * 24 * time.Hour
+	keepAgents  = 30 * 24 * time.Hour
+	trimEvery   = 24 * time.Hour
+)
+
+// Tell says to the store what the agent knows, and what it saw. A host that is
+// as it was is told of too; one that is large, less often.
 func (h *agentHost) Tell(ctx context.Context, a plan.Agent, now plan.State) error {
-	_, err := h.open(ctx)
+	host, err := h.open(ctx)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	err = host.Records.SaveAgent(ctx, a)
+	if err == nil && !now.Time.IsZero() && began.After(h.observe) && now.Time.After(h.observed) {
+		err = host.Records.SaveObservation(ctx, now)
+		h.observed, h.observe = now.Time, time.Now().Add(observeRest*time.Since(began))
+	}
+	if err == nil && began.After(h.trim) {
+		h.trim = began.Add(trimEvery)
+		err = host.Records.Trim(ctx, began.Add(-keepHistory), began.Add(-keepAgents))
+	}
 	return err
 }
+
+// observeRest is how many times as long as the writing of an observation took
+// there is no other.
+const observeRest = 20
 
 // The waits between two tries to hear containerd's events.
 const (

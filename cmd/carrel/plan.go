@@ -32,9 +32,20 @@ func planCommand(host *drivers.Config) *cobra.Command {
 	output := outputFlag(cmd, "text", "json", "markdown", "github")
 	out := cmd.Flags().String("out", "", "also write the plan in JSON to this file, for apply --plan")
 	detailed := cmd.Flags().Bool("detailed-exitcode", false, "exit 2 when there is something to do")
+	everywhere := cmd.Flags().Bool("all-hosts", false, "plan for all hosts of the store, as their agents last saw them; containerd is not asked")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
 		if err := oneOf("output", *output, "text", "json", "markdown", "github"); err != nil {
 			return err
+		}
+		if *everywhere {
+			if *out != "" {
+				return errors.New("--out keeps the plan of one host (leave it out, or --all-hosts)")
+			}
+			v, err := planAll(cmd, host, paths, policy, *options, *output)
+			if err != nil {
+				return err
+			}
+			return fleetResult(v, *detailed)
 		}
 		want, err := load(paths, policy, host.Host)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -25,9 +26,20 @@ func statusCommand(host *drivers.Config) *cobra.Command {
 		Short: "Show the workspaces of this host: records and live state, joined",
 	}
 	output := outputFlag(cmd, "table", "json", "yaml")
+	everywhere := cmd.Flags().Bool("all-hosts", false, "show all hosts of the store and their agents, as these last saw them")
 	cmd.RunE = func(cmd *cobra.Command, names []string) (err error) {
 		if err := oneOf("output", *output, "table", "json", "yaml"); err != nil {
 			return err
+		}
+		if *everywhere {
+			if len(names) > 0 {
+				return errors.New("--all-hosts shows all workspaces (leave out the names, or the flag)")
+			}
+			fleet, err := fleetOf(cmd.Context(), host)
+			if err != nil {
+				return err
+			}
+			return showFleet(cmd.OutOrStdout(), fleet, *output)
 		}
 		opened, err := drivers.OpenReadOnly(cmd.Context(), *host)
 		if err != nil {
@@ -42,12 +54,21 @@ func statusCommand(host *drivers.Config) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		agents, err := opened.Records.Agents(cmd.Context())
+		if err != nil {
+			return err
+		}
+		agents = slices.DeleteFunc(agents, func(a plan.Agent) bool { return a.Host != host.Host })
 		for i := range all {
+			all[i] = plan.WithWaiting(all[i], agents)
 			if since := containerd.Started(all[i].PID); all[i].Running && !since.IsZero() {
 				all[i].UpSince = &since
 			}
 		}
-		return showStatus(cmd.OutOrStdout(), all, *output, now.Time)
+		if err := showStatus(cmd.OutOrStdout(), all, *output, now.Time); err != nil || *output != "table" || len(names) > 0 {
+			return err
+		}
+		return showAgents(cmd.OutOrStdout(), agents, now.Time)
 	}
 	return cmd
 }
@@ -75,9 +96,7 @@ func named(all []plan.Status, names []string) ([]plan.Status, error) {
 func showStatus(out io.Writer, all []plan.Status, form string, now time.Time) error {
 	switch form {
 	case "json":
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(all)
+		return asJSON(out, all)
 	case "yaml":
 		return asYAML(out, all)
 	}
@@ -105,8 +124,8 @@ func showStatus(out io.Writer, all []plan.Status, form string, now time.Time) er
 }
 
 // asYAML writes the JSON form as YAML, so that the keys are the same.
-func asYAML(out io.Writer, all []plan.Status) error {
-	text, err := json.Marshal(all)
+func asYAML(out io.Writer, what any) error {
+	text, err := json.Marshal(what)
 	if err != nil {
 		return err
 	}
@@ -124,10 +143,13 @@ func state(s plan.Status, now time.Time) string {
 	if s.OOMKills > 0 {
 		short = ", out of memory"
 	}
+	if s.NextTry != nil {
+		short += fmt.Sprintf("; %d tries, next %s", s.Restarts, plan.When(*s.NextTry, now))
+	}
 	if s.ExitCode == nil || s.Held {
 		return s.State + short
 	}
-	return fmt.Sprintf("exited %d%s, %s ago", *s.ExitCode, short, plan.Since(now.Sub(*s.ExitedAt)))
+	return fmt.Sprintf("exited %d, %s ago%s", *s.ExitCode, plan.Since(now.Sub(*s.ExitedAt)), short)
 }
 
 func pid(s plan.Status) string {

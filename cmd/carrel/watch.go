@@ -62,7 +62,7 @@ func watchCommand(host *drivers.Config) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return runAgent(cmd.Context(), *host, *o, paths, log)
+		return runAgent(cmd.Context(), *host, o, paths, log)
 	}
 	return cmd
 }
@@ -88,7 +88,7 @@ func (o *watchOptions) logger() (*slog.Logger, error) {
 }
 
 // runAgent runs an agent until ctx ends.
-func runAgent(ctx context.Context, c drivers.Config, o watchOptions, paths []string, log *slog.Logger) (err error) {
+func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []string, log *slog.Logger) (err error) {
 	about := plan.Agent{Host: c.Host, Version: version}
 	for _, path := range paths {
 		absolute, err := filepath.Abs(path)

@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ type Store interface {
 	SaveRecord(ctx context.Context, s plan.SaveRecord, history []plan.Entry) error
 	DeleteRecord(ctx context.Context, s plan.DeleteRecord, history []plan.Entry) error
 	SaveFailure(ctx context.Context, f plan.Failure, history []plan.Entry) error
+	ClaimRecord(ctx context.Context, s plan.ClaimRecord, history []plan.Entry) error
 }
 
 // RunRecords is the suite that every store passes.
@@ -76,6 +78,27 @@ func RunRecords(t *testing.T, open func(t *testing.T) Store) {
 		if err := s.SaveRecord(t.Context(), plan.SaveRecord{Record: late}, nil); err == nil {
 			t.Error("a record was written over one that was deleted")
 		}
+	})
+	t.Run("the first that claims has it", func(t *testing.T) {
+		s := storeUnderTest{t, open(t)}
+		claim := plan.ClaimRecord{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml"}
+		for range 2 {
+			if err := s.ClaimRecord(t.Context(), claim, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late := claim
+		late.Host = "another"
+		if err := s.ClaimRecord(t.Context(), late, nil); err == nil || !strings.Contains(err.Error(), "was claimed by host h") {
+			t.Errorf("a claim that came late: %v", err)
+		}
+		claimed := plan.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Version: 1}
+		s.want(claimed)
+		made := first
+		made.Version = 1
+		s.save(made)
+		made.Version = 2
+		s.want(made)
 	})
 	t.Run("a failure is noted", func(t *testing.T) {
 		s := storeUnderTest{t, open(t)}

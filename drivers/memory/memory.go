@@ -24,6 +24,9 @@ import (
 type Host struct {
 	name string
 
+	// Shared is whether other hosts use the store too.
+	Shared bool
+
 	mu         sync.Mutex
 	clock      time.Time
 	registry   map[string]Image // what can be pulled or imported
@@ -174,7 +177,7 @@ func (h *Host) Observe(want spec.Set) plan.State {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := plan.State{
-		Host: h.name, Time: h.now(), Images: map[string]plan.Image{}, VolumesDir: volumesDir,
+		Host: h.name, Time: h.now(), Images: map[string]plan.Image{}, VolumesDir: volumesDir, Shared: h.Shared,
 		Devices: plan.Devices{Found: maps.Clone(h.devices)},
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.records)) {

@@ -29,6 +29,22 @@ func (h *Host) History() []plan.Entry {
 	return slices.Clone(h.history)
 }
 
+// ClaimRecord makes an empty record.
+func (h *Host) ClaimRecord(_ context.Context, s plan.ClaimRecord, history []plan.Entry) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r, taken := h.records[s.Workspace]
+	switch {
+	case !taken:
+		at := h.now()
+		h.records[s.Workspace] = plan.Record{Workspace: s.Workspace, Set: s.Set, Host: s.Host, Source: s.Source, Version: 1, CreatedAt: at, UpdatedAt: at}
+	case r.Set != s.Set || r.Host != s.Host:
+		return fmt.Errorf("workspace %s was claimed by host %s", s.Workspace, r.Host)
+	}
+	h.history = append(h.history, history...)
+	return nil
+}
+
 // SaveRecord writes a record over the version that was read.
 func (h *Host) SaveRecord(_ context.Context, s plan.SaveRecord, history []plan.Entry) error {
 	h.mu.Lock()

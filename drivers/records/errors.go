@@ -14,7 +14,8 @@ import (
 // says what to do where that can be told.
 func (s *Store) explain(err error) error {
 	var conflict *ConflictError
-	if err == nil || errors.As(err, &conflict) {
+	var claimed *ClaimedError
+	if err == nil || errors.As(err, &conflict) || errors.As(err, &claimed) {
 		return err
 	}
 	if hint := advice(err); hint != "" {

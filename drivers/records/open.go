@@ -59,6 +59,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err == nil && have < newest(target.dialect) {
 		err = s.migrate(ctx, target)
 	}
+	s.have = newest(target.dialect)
 	if err != nil {
 		return nil, errors.Join(s.explain(err), s.Close())
 	}
@@ -88,6 +89,7 @@ func OpenReadOnly(ctx context.Context, url string) (*Store, error) {
 	if have == 0 {
 		return &Store{name: target.name}, s.Close()
 	}
+	s.have = have
 	return s, nil
 }
 
@@ -137,7 +139,7 @@ func withoutPassword(store string) string {
 }
 
 func (t target) open(ctx context.Context, readOnly bool) (*Store, error) {
-	s := &Store{name: t.name}
+	s := &Store{name: t.name, shared: t.config != nil}
 	if t.config != nil {
 		s.db = stdlib.OpenDB(*t.config)
 	} else {

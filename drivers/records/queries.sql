@@ -35,3 +35,28 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 SELECT at, who, plan, workspace, action, reason, step, duration, error FROM history
 WHERE workspace = CAST(sqlc.arg(workspace) AS text) OR CAST(sqlc.arg(workspace) AS text) = ''
 ORDER BY id DESC LIMIT CAST(sqlc.arg(most) AS bigint);
+
+-- name: ClaimRecord :execrows
+INSERT INTO records (workspace, set_name, host, source, container, applied, held, last_error, version, created_at, updated_at, updated_by)
+VALUES ($1, $2, $3, $4, '', '', false, '', 1, $5, $6, $7)
+ON CONFLICT (workspace) DO NOTHING;
+
+-- name: SaveAgent :exec
+INSERT INTO agents (host, set_name, seen_at, state) VALUES ($1, $2, $3, $4)
+ON CONFLICT (host, set_name) DO UPDATE SET seen_at = excluded.seen_at, state = excluded.state;
+
+-- name: ListAgents :many
+SELECT * FROM agents ORDER BY host, set_name;
+
+-- name: DeleteAgents :exec
+DELETE FROM agents WHERE seen_at < $1;
+
+-- name: SaveObservation :exec
+INSERT INTO observations (host, at, state) VALUES ($1, $2, $3)
+ON CONFLICT (host) DO UPDATE SET at = excluded.at, state = excluded.state;
+
+-- name: ListObservations :many
+SELECT * FROM observations ORDER BY host;
+
+-- name: DeleteHistory :execrows
+DELETE FROM history WHERE at < $1;

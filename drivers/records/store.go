@@ -23,8 +23,10 @@ import (
 
 // Store is an open store.
 type Store struct {
-	db   *sql.DB // nil for a store that does not exist yet and is only read
-	name string  // its URL, without the password
+	db     *sql.DB // nil for a store that does not exist yet and is only read
+	name   string  // its URL, without the password
+	shared bool    // other hosts may use it
+	have   int64   // the version of its tables
 }
 
 // String is the store's URL without its password.

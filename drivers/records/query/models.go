@@ -4,6 +4,13 @@
 
 package query
 
+type Agent struct {
+	Host    string
+	SetName string
+	SeenAt  int64
+	State   string
+}
+
 type History struct {
 	ID        int64
 	At        int64
@@ -15,6 +22,12 @@ type History struct {
 	Duration  int64
 	Error     string
 	Reason    string
+}
+
+type Observation struct {
+	Host  string
+	At    int64
+	State string
 }
 
 type Record struct {

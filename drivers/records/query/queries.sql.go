@@ -41,6 +41,59 @@ func (q *Queries) AddHistory(ctx context.Context, arg AddHistoryParams) error {
 	return err
 }
 
+const claimRecord = `-- name: ClaimRecord :execrows
+INSERT INTO records (workspace, set_name, host, source, container, applied, held, last_error, version, created_at, updated_at, updated_by)
+VALUES ($1, $2, $3, $4, '', '', false, '', 1, $5, $6, $7)
+ON CONFLICT (workspace) DO NOTHING
+`
+
+type ClaimRecordParams struct {
+	Workspace string
+	SetName   string
+	Host      string
+	Source    string
+	CreatedAt int64
+	UpdatedAt int64
+	UpdatedBy string
+}
+
+func (q *Queries) ClaimRecord(ctx context.Context, arg ClaimRecordParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, claimRecord,
+		arg.Workspace,
+		arg.SetName,
+		arg.Host,
+		arg.Source,
+		arg.CreatedAt,
+		arg.UpdatedAt,
+		arg.UpdatedBy,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const deleteAgents = `-- name: DeleteAgents :exec
+DELETE FROM agents WHERE seen_at < $1
+`
+
+func (q *Queries) DeleteAgents(ctx context.Context, seenAt int64) error {
+	_, err := q.db.ExecContext(ctx, deleteAgents, seenAt)
+	return err
+}
+
+const deleteHistory = `-- name: DeleteHistory :execrows
+DELETE FROM history WHERE at < $1
+`
+
+func (q *Queries) DeleteHistory(ctx context.Context, at int64) (int64, error) {
+	result, err := q.db.ExecContext(ctx, deleteHistory, at)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const deleteRecord = `-- name: DeleteRecord :execrows
 DELETE FROM records WHERE workspace = $1 AND version = $2
 `
@@ -120,6 +173,38 @@ func (q *Queries) InsertRecord(ctx context.Context, arg InsertRecordParams) (int
 	return result.RowsAffected()
 }
 
+const listAgents = `-- name: ListAgents :many
+SELECT host, set_name, seen_at, state FROM agents ORDER BY host, set_name
+`
+
+func (q *Queries) ListAgents(ctx context.Context) ([]Agent, error) {
+	rows, err := q.db.QueryContext(ctx, listAgents)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Agent
+	for rows.Next() {
+		var i Agent
+		if err := rows.Scan(
+			&i.Host,
+			&i.SetName,
+			&i.SeenAt,
+			&i.State,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listHistory = `-- name: ListHistory :many
 SELECT at, who, plan, workspace, action, reason, step, duration, error FROM history
 WHERE workspace = CAST($1 AS text) OR CAST($1 AS text) = ''
@@ -176,6 +261,33 @@ func (q *Queries) ListHistory(ctx context.Context, arg ListHistoryParams) ([]Lis
 	return items, nil
 }
 
+const listObservations = `-- name: ListObservations :many
+SELECT host, at, state FROM observations ORDER BY host
+`
+
+func (q *Queries) ListObservations(ctx context.Context) ([]Observation, error) {
+	rows, err := q.db.QueryContext(ctx, listObservations)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Observation
+	for rows.Next() {
+		var i Observation
+		if err := rows.Scan(&i.Host, &i.At, &i.State); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listRecords = `-- name: ListRecords :many
 
 SELECT workspace, set_name, host, source, container, applied, held, last_error, version, created_at, updated_at, updated_by FROM records ORDER BY workspace
@@ -219,6 +331,28 @@ func (q *Queries) ListRecords(ctx context.Context) ([]Record, error) {
 	return items, nil
 }
 
+const saveAgent = `-- name: SaveAgent :exec
+INSERT INTO agents (host, set_name, seen_at, state) VALUES ($1, $2, $3, $4)
+ON CONFLICT (host, set_name) DO UPDATE SET seen_at = excluded.seen_at, state = excluded.state
+`
+
+type SaveAgentParams struct {
+	Host    string
+	SetName string
+	SeenAt  int64
+	State   string
+}
+
+func (q *Queries) SaveAgent(ctx context.Context, arg SaveAgentParams) error {
+	_, err := q.db.ExecContext(ctx, saveAgent,
+		arg.Host,
+		arg.SetName,
+		arg.SeenAt,
+		arg.State,
+	)
+	return err
+}
+
 const saveFailure = `-- name: SaveFailure :exec
 INSERT INTO records (workspace, set_name, host, source, container, applied, held, last_error, version, created_at, updated_at, updated_by)
 VALUES ($1, $2, $3, $4, '', '', false, $5, 1, $6, $7, $8)
@@ -249,6 +383,22 @@ func (q *Queries) SaveFailure(ctx context.Context, arg SaveFailureParams) error 
 		arg.UpdatedAt,
 		arg.UpdatedBy,
 	)
+	return err
+}
+
+const saveObservation = `-- name: SaveObservation :exec
+INSERT INTO observations (host, at, state) VALUES ($1, $2, $3)
+ON CONFLICT (host) DO UPDATE SET at = excluded.at, state = excluded.state
+`
+
+type SaveObservationParams struct {
+	Host  string
+	At    int64
+	State string
+}
+
+func (q *Queries) SaveObservation(ctx context.Context, arg SaveObservationParams) error {
+	_, err := q.db.ExecContext(ctx, saveObservation, arg.Host, arg.At, arg.State)
 	return err
 }
 

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"carrel/drivers"
+	"carrel/drivers/records"
+	"carrel/plan"
+	"carrel/spec"
+)
+
+// fleetOf is what the store knows of all hosts. No containerd is asked.
+func fleetOf(ctx context.Context, c *drivers.Config) (f plan.Fleet, err error) {
+	store, err := records.OpenReadOnly(ctx, c.StoreURL())
+	if err != nil {
+		return plan.Fleet{}, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	f.Time = time.Now().UTC()
+	if f.Agents, err = store.Agents(ctx); err != nil {
+		return f, err
+	}
+	if f.Seen, err = store.Observations(ctx); err != nil {
+		return f, err
+	}
+	f.Records, err = store.Records(ctx)
+	return f, err
+}
+
+// planAll plans for all hosts from what their agents saw last.
+func planAll(cmd *cobra.Command, c *drivers.Config, paths []string, policy *policyFile, options plan.Options, form string) (plan.FleetView, error) {
+	want, err := load(paths, policy, "")
+	if err != nil {
+		return plan.FleetView{}, err
+	}
+	fleet, err := fleetOf(cmd.Context(), c)
+	if err != nil {
+		return plan.FleetView{}, err
+	}
+	absolute := make([]string, len(orHere(paths)))
+	for i, path := range orHere(paths) {
+		if absolute[i], err = filepath.Abs(path); err != nil {
+			return plan.FleetView{}, err
+		}
+	}
+	v := fleet.Plan(want, absolute, options)
+	return v, showFleetPlan(cmd.OutOrStdout(), v, form)
+}
+
+// fleetResult is how a plan for all hosts ends: with its faults, or with whether
+// there is something to do.
+func fleetResult(v plan.FleetView, detailed bool) error {
+	var faults spec.Errors
+	for _, fault := range v.Faults() {
+		faults.Add(spec.Pos{}, "", "%s", fault)
+	}
+	if err := faults.Err(); err != nil {
+		return err
+	}
+	if detailed && !v.Empty() {
+		return errChanges
+	}
+	return nil
+}
+
+func showFleetPlan(out io.Writer, v plan.FleetView, form string) error {
+	text := ""
+	switch form {
+	case "json":
+		return asJSON(out, v)
+	case "text":
+		text = v.Text()
+		if coloured(out) {
+			text = colour(text)
+		}
+	default:
+		text = v.Markdown()
+	}
+	_, err := io.WriteString(out, text)
+	return err
+}
+
+func asJSON(out io.Writer, what any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(what)
+}
+
+// showFleet shows what the store knows of all hosts.
+func showFleet(out io.Writer, f plan.Fleet, form string) error {
+	v := f.Status()
+	switch form {
+	case "json":
+		return asJSON(out, v)
+	case "yaml":
+		return asYAML(out, v)
+	}
+	if len(v.Agents) == 0 {
+		fmt.Fprintln(out, "No agent has told of itself: carrel watch does.")
+	} else {
+		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "HOST\tSET\tVERSION\tHEARTBEAT\tPENDING\tWAITING\tFAULTS\tAGENT")
+		for _, a := range v.Agents {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s ago\t%d\t%d\t%d\t%s\n", a.Host, a.Set, a.Version,
+				plan.Since(f.Time.Sub(a.SeenAt)), len(a.Pending), len(a.Waiting), len(a.Faults), a.Health(f.Time))
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+	}
+	if len(v.Workspaces) == 0 {
+		return nil
+	}
+	fmt.Fprintln(out)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "HOST\tNAME\tSET\tSTATE\tADDRESS\tIMAGE\tAS OBSERVED")
+	for _, s := range v.Workspaces {
+		observed, at := "never", f.Time
+		if s.ObservedAt != nil {
+			at = *s.ObservedAt
+			observed = plan.Since(f.Time.Sub(at)) + " ago"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Host, s.Workspace, dash(s.Set), state(s.Status, f.Time), dash(s.Address), dash(shortImage(s.Status)), observed)
+	}
+	return table.Flush()
+}
+
+// showAgents says what the agents of this host know.
+func showAgents(out io.Writer, agents []plan.Agent, now time.Time) error {
+	for _, a := range agents {
+		if _, err := fmt.Fprintf(out, "\n%s\n", strings.Join(a.Lines(now), "\n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}

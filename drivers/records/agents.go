@@ -1,0 +1,120 @@
+package records
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"carrel/drivers/records/query"
+	"carrel/plan"
+)
+
+// agentsVersion is the version of the tables from which on they have agents.
+const agentsVersion = 3
+
+// ClaimedError is a workspace that any host may have, and that another one has.
+type ClaimedError struct {
+	Workspace, Host, Set string
+	At                   time.Time
+}
+
+func (e *ClaimedError) Error() string {
+	return fmt.Sprintf("workspace %s was claimed by host %s for set %s at %s (it stays there; name a host in its spec to choose one)",
+		e.Workspace, e.Host, e.Set, e.At.Format(time.RFC3339))
+}
+
+// ClaimRecord makes an empty record, so that no other host takes the workspace
+// too. One that this host and set have already is success.
+func (s *Store) ClaimRecord(ctx context.Context, step plan.ClaimRecord, history []plan.Entry) error {
+	now := time.Now().UnixMicro()
+	return s.write(ctx, history, func(q *query.Queries) error {
+		written, err := q.ClaimRecord(ctx, query.ClaimRecordParams{
+			Workspace: step.Workspace, SetName: step.Set, Host: step.Host, Source: step.Source,
+			CreatedAt: now, UpdatedAt: now, UpdatedBy: who(history),
+		})
+		if err != nil || written == 1 {
+			return err
+		}
+		found, err := q.GetRecord(ctx, step.Workspace)
+		if err != nil || found.Host == step.Host && found.SetName == step.Set {
+			return err
+		}
+		return &ClaimedError{found.Workspace, found.Host, found.SetName, time.UnixMicro(found.UpdatedAt).UTC()}
+	})
+}
+
+// SaveAgent writes what an agent says of itself.
+func (s *Store) SaveAgent(ctx context.Context, a plan.Agent) error {
+	text, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	return s.explain(query.New(s.db).SaveAgent(ctx, query.SaveAgentParams{
+		Host: a.Host, SetName: a.Set, SeenAt: a.SeenAt.UnixMicro(), State: string(text),
+	}))
+}
+
+// Agents are what all agents last said of themselves, by host and set.
+func (s *Store) Agents(ctx context.Context) ([]plan.Agent, error) {
+	if s.db == nil || s.have < agentsVersion {
+		return nil, nil
+	}
+	rows, err := query.New(s.db).ListAgents(ctx)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	all := make([]plan.Agent, len(rows))
+	for i, row := range rows {
+		if err := json.Unmarshal([]byte(row.State), &all[i]); err != nil {
+			return nil, s.explain(fmt.Errorf("agent of host %s: %w", row.Host, err))
+		}
+	}
+	return all, nil
+}
+
+// SaveObservation writes what was seen of a host.
+func (s *Store) SaveObservation(ctx context.Context, now plan.State) error {
+	text, err := plan.EncodeState(now)
+	if err != nil {
+		return err
+	}
+	return s.explain(query.New(s.db).SaveObservation(ctx, query.SaveObservationParams{
+		Host: now.Host, At: now.Time.UnixMicro(), State: string(text),
+	}))
+}
+
+// Observations are what was last seen of all hosts, by host, with the records of
+// now.
+func (s *Store) Observations(ctx context.Context) ([]plan.State, error) {
+	if s.db == nil || s.have < agentsVersion {
+		return nil, nil
+	}
+	records, err := s.Records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := query.New(s.db).ListObservations(ctx)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	all := make([]plan.State, len(rows))
+	for i, row := range rows {
+		if all[i], err = plan.DecodeState([]byte(row.State)); err != nil {
+			return nil, s.explain(fmt.Errorf("observation of host %s: %w", row.Host, err))
+		}
+		all[i].Records = records
+	}
+	return all, nil
+}
+
+// Trim deletes history older than a time, and agents that were not heard of
+// since another.
+func (s *Store) Trim(ctx context.Context, history, agents time.Time) error {
+	_, err := query.New(s.db).DeleteHistory(ctx, history.UnixMicro())
+	return s.explain(errors.Join(err, query.New(s.db).DeleteAgents(ctx, agents.UnixMicro())))
+}
+
+// Shared reports whether other hosts may use the store.
+func (s *Store) Shared() bool { return s.shared }

@@ -1,0 +1,108 @@
+package records_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"carrel/drivers/records"
+	"carrel/plan"
+	"carrel/spec"
+)
+
+func TestAgentsTellOfThemselves(t *testing.T) {
+	for name, url := range databases {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, url(t))
+			first := plan.Agent{
+				Host: "a", Set: "s", Version: "v1", Paths: []string{"/specs"}, SeenAt: time.Unix(100, 0).UTC(),
+				Pending: []plan.Pending{{Workspace: "bot", Action: plan.ActionDelete, Why: "why"}},
+				Waiting: []plan.Waiting{{Image: "x:1", Why: "gone", Tries: 3, Until: time.Unix(200, 0).UTC()}},
+				Faults:  []plan.Fault{{Place: "a.yaml:1:1", Text: "wrong", Since: time.Unix(50, 0).UTC()}},
+			}
+			second := plan.Agent{Host: "b", Set: "s", SeenAt: time.Unix(300, 0).UTC()}
+			for _, a := range []plan.Agent{{Host: "a", Set: "s", Trouble: "old"}, second, first} {
+				if err := s.SaveAgent(t.Context(), a); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := s.Agents(t.Context())
+			if diff := cmp.Diff([]plan.Agent{first, second}, got); diff != "" || err != nil {
+				t.Errorf("agents: %v (-want +got):\n%s", err, diff)
+			}
+			if err := s.SaveRecord(t.Context(), plan.SaveRecord{Record: plan.Record{Workspace: "bot"}}, []plan.Entry{entry("record", "")}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Trim(t.Context(), time.Unix(1000, 0), time.Unix(200, 0)); err != nil {
+				t.Fatal(err)
+			}
+			got, err = s.Agents(t.Context())
+			if diff := cmp.Diff([]plan.Agent{second}, got); diff != "" || err != nil {
+				t.Errorf("agents that are left: %v (-want +got):\n%s", err, diff)
+			}
+			history, err := s.History(t.Context(), records.Query{})
+			if len(history) != 0 || err != nil {
+				t.Errorf("history that is left: %v, %v", history, err)
+			}
+		})
+	}
+}
+
+func TestObservationsAreKept(t *testing.T) {
+	for name, url := range databases {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, url(t))
+			applied := spec.Default()
+			applied.Name, applied.Image, applied.Env = "bot", "x:1", []spec.EnvVar{{Name: "A", Value: "b"}}
+			applied.Network.Ports = []spec.Port{{Host: 1, Container: 2, Protocol: "tcp"}}
+			at := time.Unix(100, 5000).UTC()
+			state := plan.State{
+				Host: "a", Time: at, Shared: true, VolumesDir: "/volumes", Snapshots: []string{"left"}, CNI: "built-in",
+				Containers: []plan.Container{{
+					ID: "bot", Workspace: "bot", Set: "s", Host: "a", Applied: &applied, Found: &applied, Snapshot: "bot", Image: "x@1", Digest: "1",
+					Volume: "/volumes/bot", Labels: map[string]string{"a": "b"}, Devices: map[string]string{"v/c=d": "1"}, CreatedAt: at, Fault: "f",
+					Task: plan.Task{Status: plan.TaskStopped, PID: 1, Netns: 2, ExitCode: 3, ExitedAt: at, OOMKills: 4},
+				}},
+				Images:    map[string]plan.Image{"x:1": {Name: "x:1", Digest: "1", Source: "2", Err: "e"}},
+				Volumes:   []plan.Volume{{Workspace: "bot", Path: "/volumes/bot"}},
+				Preserved: []plan.Preserved{{Workspace: "old", Set: "s", At: at, Path: "/preserved/old"}},
+				Trash:     []plan.Trashed{{Workspace: "old", At: at}},
+				Networks:  []plan.Attachment{{Workspace: "bot", Set: "s", Network: "n", Addresses: []string{"10.0.0.2"}, Ports: applied.Network.Ports, Netns: 2, Fault: "f"}},
+				Devices:   plan.Devices{Found: map[string]string{"v/c=d": "1"}, Folders: []string{"/cdi"}, Warnings: []string{"w"}},
+				Absent:    map[string]bool{"/nowhere": true},
+			}
+			for _, before := range []plan.State{{Host: "a"}, state} {
+				if err := s.SaveObservation(t.Context(), before); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.SaveRecord(t.Context(), plan.SaveRecord{Record: plan.Record{Workspace: "bot", Set: "s", Host: "a"}}, nil); err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.Observations(t.Context())
+			if err != nil || len(got) != 1 || len(got[0].Records) != 1 {
+				t.Fatalf("observations: %v, %+v", err, got)
+			}
+			got[0].Records = nil
+			if diff := cmp.Diff(state, got[0], cmpopts.IgnoreUnexported(spec.Workspace{})); diff != "" {
+				t.Errorf("the observation (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestALostClaimSaysWhoHasIt(t *testing.T) {
+	s := open(t, databases["sqlite"](t))
+	claim := plan.ClaimRecord{Workspace: "bot", Set: "s", Host: "a"}
+	if err := s.ClaimRecord(t.Context(), claim, nil); err != nil {
+		t.Fatal(err)
+	}
+	claim.Host = "b"
+	var claimed *records.ClaimedError
+	if err := s.ClaimRecord(t.Context(), claim, nil); !errors.As(err, &claimed) || claimed.Host != "a" || claimed.Set != "s" {
+		t.Errorf("a lost claim is told as: %v", err)
+	}
+}
