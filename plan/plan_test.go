@@ -478,7 +478,7 @@ func TestDecisions(t *testing.T) {
 		{"described by nobody knows what", func(s *scene) { s.none("D"); s.now.Records[0].Source = "" },
 			[]string{"Nothing to do", "note: bot stays: its record does not say what described it"}},
 		{"of another host", func(s *scene) { s.want.Workspaces[0].Host = "x"; s.none("R C") }, []string{"Nothing to do", "1 on other hosts"}},
-		{"moved to another host", func(s *scene) { s.want.Workspaces[0].Host = "x" }, []string{"fault:", "workspace bot is on this host, h; its spec moves it to x"}},
+		{"moved to another host", func(s *scene) { s.want.Workspaces[0].Host = "x" }, []string{"fault:", "workspace bot is on this host, h, with its data; its spec moves it to x"}},
 		{"of another set", func(s *scene) { s.now.Records[0].Set = "t" }, []string{"fault:", "workspace bot belongs to set t, this is set s"}},
 		{"a container of another set", func(s *scene) { s.none("R"); s.now.Containers[0].Set = "t" }, []string{"fault:", "container bot belongs to set t"}},
 		{"a kept spec that cannot be read", func(s *scene) { s.now.Containers[0].Fault = "newer" }, []string{"fault:", "container bot: newer"}},

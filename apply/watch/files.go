@@ -214,7 +214,7 @@ func (w *watching) lead(path string, links int) {
 func (w *watching) say(why string) {
 	switch {
 	case why != "" && w.why == "":
-		w.Log.Warn("files are polled", "because", why, "every", w.Poll)
+		w.Log.Warn("files are polled", "because", why, "every", w.Poll.String())
 		w.moved() // what there is now
 	case why == "" && w.why != "":
 		w.Log.Info("files are not polled any more")

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -25,11 +26,12 @@ type memory struct {
 
 // judge decides what becomes of the changes of a plan. What deletes data, or
 // most of a set, is left to a person; what failed, or had to be done again
-// just now, waits; images are fetched before what runs is touched.
-func (m memory) judge(p plan.Plan, now time.Time) verdict {
+// just now, waits; images are fetched before what runs is touched. Nothing was
+// planned for workspaces that are busy.
+func (m memory) judge(p plan.Plan, busy map[string]bool, now time.Time) verdict {
 	v := verdict{}
 	mass := p.MassDelete()
-	wanted := map[string]bool{}
+	wanted := maps.Clone(busy)
 	v.Do = p.Only(func(c plan.Change) bool {
 		why := dangerous(c, mass)
 		if why == "" {

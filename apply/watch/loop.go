@@ -91,10 +91,14 @@ func (l *loop) turn() {
 	if l.stale && !now.Before(l.published.Add(pace)) {
 		l.publish(now)
 	}
-	if !l.telling && !now.Before(l.tellAt) {
+	if l.speaks() && !now.Before(l.tellAt) {
 		l.tell(now)
 	}
 }
+
+// speaks reports whether the store can be told something: whose set it is, is
+// known.
+func (l *loop) speaks() bool { return !l.telling && l.loaded.Want.Name != "" }
 
 // next is when the loop has something to do by itself.
 func (l *loop) next(now time.Time) time.Time {
@@ -110,7 +114,7 @@ func (l *loop) next(now time.Time) time.Time {
 	if l.stale {
 		sooner(l.published.Add(pace))
 	}
-	if !l.telling {
+	if l.speaks() {
 		sooner(l.tellAt)
 	}
 	return next

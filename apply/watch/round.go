@@ -62,7 +62,7 @@ func (l *loop) saw(s seen, now time.Time) {
 	l.now, l.lookedAt = s.now, now.UTC()
 	l.now.Ask(l.known())
 	l.decide(now)
-	l.log.Debug("looked", "because", strings.Join(s.cause.words, ", "), "changes", len(l.verdict.Do.Changes), "took", now.Sub(s.began))
+	l.log.Debug("looked", "because", strings.Join(s.cause.words, ", "), "changes", len(l.verdict.Do.Changes), "took", now.Sub(s.began).String())
 	l.fetch()
 	l.carryOut(s.began)
 }
@@ -150,7 +150,7 @@ func (l *loop) decide(now time.Time) {
 			addFault(faults, f, now)
 		}
 		l.notes = p.Notes
-		l.verdict = l.memory.judge(p, now)
+		l.verdict = l.memory.judge(p, options.Busy, now)
 		l.mend(len(ofHost) > 0, ofHost.Error(), now)
 	}
 	l.tellFaults(faults)
@@ -201,7 +201,7 @@ func (l *loop) fetchedImage(image string, took time.Duration, err error) {
 		l.log.Error("image not fetched", "image", image, "error", err, "tries", a.tries-1, "next", a.until.UTC().Format(time.RFC3339))
 	} else {
 		l.fetched[image] = true
-		l.log.Info("image fetched", "image", image, "took", took.Round(time.Millisecond))
+		l.log.Info("image fetched", "image", image, "took", took.Round(time.Millisecond).String())
 	}
 	l.schedule.look(now, "an image was fetched")
 }

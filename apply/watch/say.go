@@ -67,10 +67,10 @@ func (l *loop) tellChange(c plan.Change, took time.Duration, err error, a attemp
 	recent := plan.Recent{Time: now.UTC(), Workspace: c.Workspace, Action: c.Action, Reason: reason, Duration: took}
 	if err != nil {
 		recent.Error = reasonOf(err)
-		l.log.Error("change failed", "workspace", c.Workspace, "action", c.Action, "because", reason, "took", took,
+		l.log.Error("change failed", "workspace", c.Workspace, "action", c.Action, "because", reason, "took", took.String(),
 			"error", reasonOf(err), "tries", a.tries-1, "next", a.until.UTC().Format(time.RFC3339))
 	} else {
-		l.log.Info("change done", "workspace", c.Workspace, "action", c.Action, "because", reason, "took", took)
+		l.log.Info("change done", "workspace", c.Workspace, "action", c.Action, "because", reason, "took", took.String())
 	}
 	l.recent = slices.Insert(l.recent, 0, recent)
 	l.recent = l.recent[:min(len(l.recent), mostRecent)]
@@ -143,6 +143,9 @@ func differs(a, b plan.Agent) bool {
 
 // tell says to the store what the agent knows.
 func (l *loop) tell(now time.Time) {
+	if l.stale {
+		l.publish(now)
+	}
 	l.telling, l.told, l.tellAt = true, now, now.Add(heartbeat)
 	agent, state := l.Report().Agent, l.now
 	agent.SeenAt = now.UTC()

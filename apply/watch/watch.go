@@ -127,7 +127,7 @@ const (
 // on. What is cut short is found by the next agent.
 func (a *Agent) Run(ctx context.Context) {
 	l := newLoop(ctx, a)
-	l.log.Info("watching", "paths", a.About.Paths, "host", a.About.Host, "resync", a.Resync)
+	l.log.Info("watching", "paths", a.About.Paths, "host", a.About.Host, "resync", a.Resync.String())
 	for ctx.Err() == nil {
 		l.turn()
 	}

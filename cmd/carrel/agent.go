@@ -26,6 +26,7 @@ type agentHost struct {
 	opened *drivers.Host
 
 	// One word at a time is told.
+	set      string    // of the last
 	observed time.Time // the last observation that was told
 	observe  time.Time // when the next may be
 	trim     time.Time // when the store is cleaned next
@@ -117,6 +118,10 @@ func (h *agentHost) Tell(ctx context.Context, a plan.Agent, now plan.State) erro
 	}
 	began := time.Now()
 	err = host.Records.SaveAgent(ctx, a)
+	if err == nil && h.set != "" && h.set != a.Set {
+		err = host.Records.DeleteAgent(ctx, a.Host, h.set) // it was another one
+	}
+	h.set = a.Set
 	if err == nil && !now.Time.IsZero() && began.After(h.observe) && now.Time.After(h.observed) {
 		err = host.Records.SaveObservation(ctx, now)
 		h.observed, h.observe = now.Time, time.Now().Add(observeRest*time.Since(began))

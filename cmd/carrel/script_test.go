@@ -56,7 +56,7 @@ func params(t *testing.T, only []string) testscript.Params {
 			if err != nil {
 				return err
 			}
-			env.Values["registry"], env.Values["tb"] = registry, tb
+			env.Values["registry"], env.Values["tb"], env.Values["servers"] = registry, tb, &servers{}
 			space := daemon.Namespace(tb)
 			env.Values["client"] = daemon.Client(tb, space)
 			for name, value := range map[string]string{
@@ -73,7 +73,9 @@ func params(t *testing.T, only []string) testscript.Params {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"archive": archive, "large-archive": largeArchive, "push": push, "login": requireLogin, "kill-task": killTask, "delete-container": deleteContainer,
 			"foreign": foreign, "orphan": orphan, "inside": inside, "get": get, "listen": listen, "reboot": reboot, "pid": pidOf, "umount": unmount, "wait-log": waitLog, "wait-stopped": waitStopped,
-			"tmpfs": tmpfs, "nobody": nobody, "hold-lock": holdLock, "replace": replace,
+			"own-containerd": ownContainerd, "end-containerd": endContainerd, "start-containerd": startContainerd,
+			"own-postgres": ownPostgres, "end-postgres": endPostgres, "start-postgres": startPostgres,
+			"until": until, "until-get": untilGet, "tmpfs": tmpfs, "nobody": nobody, "hold-lock": holdLock, "replace": replace,
 		},
 	}
 	if only == nil {

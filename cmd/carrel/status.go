@@ -143,13 +143,14 @@ func state(s plan.Status, now time.Time) string {
 	if s.OOMKills > 0 {
 		short = ", out of memory"
 	}
+	next := ""
 	if s.NextTry != nil {
-		short += fmt.Sprintf("; %d tries, next %s", s.Restarts, plan.When(*s.NextTry, now))
+		next = fmt.Sprintf("; %d tries, next %s", s.Restarts, plan.When(*s.NextTry, now))
 	}
 	if s.ExitCode == nil || s.Held {
-		return s.State + short
+		return s.State + short + next
 	}
-	return fmt.Sprintf("exited %d, %s ago%s", *s.ExitCode, plan.Since(now.Sub(*s.ExitedAt)), short)
+	return fmt.Sprintf("exited %d%s, %s ago%s", *s.ExitCode, short, plan.Since(now.Sub(*s.ExitedAt)), next)
 }
 
 func pid(s plan.Status) string {

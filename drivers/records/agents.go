@@ -56,6 +56,11 @@ func (s *Store) SaveAgent(ctx context.Context, a plan.Agent) error {
 	}))
 }
 
+// DeleteAgent forgets what an agent said.
+func (s *Store) DeleteAgent(ctx context.Context, host, set string) error {
+	return s.explain(query.New(s.db).DeleteAgent(ctx, query.DeleteAgentParams{Host: host, SetName: set}))
+}
+
 // Agents are what all agents last said of themselves, by host and set.
 func (s *Store) Agents(ctx context.Context) ([]plan.Agent, error) {
 	if s.db == nil || s.have < agentsVersion {

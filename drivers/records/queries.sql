@@ -60,3 +60,6 @@ SELECT * FROM observations ORDER BY host;
 
 -- name: DeleteHistory :execrows
 DELETE FROM history WHERE at < $1;
+
+-- name: DeleteAgent :exec
+DELETE FROM agents WHERE host = $1 AND set_name = $2;

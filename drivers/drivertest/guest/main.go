@@ -22,6 +22,12 @@ func main() {
 		code, err := strconv.Atoi(args[1])
 		check(err)
 		os.Exit(code)
+	case "brief": // serves for so many milliseconds
+		lasts, err := strconv.Atoi(args[1])
+		check(err)
+		fmt.Println("brief")
+		time.Sleep(time.Duration(lasts) * time.Millisecond)
+		os.Exit(9)
 	case "deaf": // ends on SIGKILL only, and so do its children
 		ignored := make(chan os.Signal, 1)
 		signal.Notify(ignored, syscall.SIGTERM, syscall.SIGINT)

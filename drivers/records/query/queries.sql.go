@@ -73,6 +73,20 @@ func (q *Queries) ClaimRecord(ctx context.Context, arg ClaimRecordParams) (int64
 	return result.RowsAffected()
 }
 
+const deleteAgent = `-- name: DeleteAgent :exec
+DELETE FROM agents WHERE host = $1 AND set_name = $2
+`
+
+type DeleteAgentParams struct {
+	Host    string
+	SetName string
+}
+
+func (q *Queries) DeleteAgent(ctx context.Context, arg DeleteAgentParams) error {
+	_, err := q.db.ExecContext(ctx, deleteAgent, arg.Host, arg.SetName)
+	return err
+}
+
 const deleteAgents = `-- name: DeleteAgents :exec
 DELETE FROM agents WHERE seen_at < $1
 `
