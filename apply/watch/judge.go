@@ -27,12 +27,16 @@ type memory struct {
 // judge decides what becomes of the changes of a plan. What deletes data, or
 // most of a set, is left to a person; what failed, or had to be done again
 // just now, waits; images are fetched before what runs is touched. Nothing was
-// planned for workspaces that are busy.
-func (m memory) judge(p plan.Plan, busy map[string]bool, now time.Time) verdict {
+// planned for workspaces that are busy; files that have not settled say nothing.
+func (m memory) judge(p plan.Plan, busy map[string]bool, settled bool, now time.Time) verdict {
 	v := verdict{}
 	mass := p.MassDelete()
 	wanted := maps.Clone(busy)
 	v.Do = p.Only(func(c plan.Change) bool {
+		if !settled && !mends(c) {
+			wanted[c.Workspace] = true
+			return false
+		}
 		why := dangerous(c, mass)
 		if why == "" {
 			wanted[c.Workspace] = true

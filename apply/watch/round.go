@@ -150,13 +150,18 @@ func (l *loop) decide(now time.Time) {
 			addFault(faults, f, now)
 		}
 		l.notes = p.Notes
-		l.verdict = l.memory.judge(p, options.Busy, now)
+		l.verdict = l.memory.judge(p, options.Busy, l.settled(), now)
 		l.mend(len(ofHost) > 0, ofHost.Error(), now)
 	}
 	l.tellFaults(faults)
 	l.tellPending(before)
 	l.schedule.wait(l.verdict.next())
 }
+
+// settled reports whether the files are known as they are now. While they change,
+// and before they are read, only tasks are started: what the files said before
+// may be what a person has just undone.
+func (l *loop) settled() bool { return l.schedule.first.IsZero() }
 
 // mend looks again at faults that no file has: the device, the folder or the
 // archive that is missing may come.

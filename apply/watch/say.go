@@ -157,6 +157,7 @@ func (l *loop) tell(now time.Time) {
 			l.telling = false
 			if err != nil && l.ctx.Err() == nil {
 				l.log.Debug("the store was not told", "error", err)
+				l.schedule.look(time.Now(), "the store was not told") // which says why, if it cannot be read either
 			}
 		}
 	})

@@ -400,3 +400,21 @@ func (b *bed) reported(name string) plan.Status {
 	}
 	return plan.Status{}
 }
+
+func TestWhatAPersonDoesIsNotUndoneWhileFilesChange(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"), workspace("other", "agent:v1"))
+		b.since()
+		b.mu.Lock()
+		b.loaded.Want.Workspaces = []spec.Workspace{workspace("other", "agent:v1")}
+		b.mu.Unlock()
+		b.wakes <- watch.Wake{Kind: watch.FilesChanged}
+		b.Lose("bot") // carrel apply has done what the files say now
+		b.Forget("bot")
+		b.wakes <- watch.Wake{Kind: watch.Happened, Text: "container deleted", Container: "bot"}
+		b.die("other")
+		b.runs("other", true)
+		b.pass(time.Minute)
+		b.said("1s change done workspace=other action=start because=exited 137")
+	})
+}

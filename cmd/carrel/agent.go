@@ -148,15 +148,19 @@ const (
 func (h *agentHost) events(ctx context.Context, log *slog.Logger, wakes chan<- watch.Wake) {
 	wait := firstDeaf
 	for ctx.Err() == nil {
+		heard := false
 		host, err := h.open(ctx)
 		if err == nil {
 			err = host.Runtime.Events(ctx, func(e containerd.Event) {
-				wait = firstDeaf
+				wait, heard = firstDeaf, true
 				wake(ctx, wakes, wakeOf(e))
 			})
 		}
 		if ctx.Err() != nil {
 			return
+		}
+		if heard {
+			wake(ctx, wakes, watch.Wake{Kind: watch.Happened, Text: "containerd went away"})
 		}
 		log.Debug("containerd's events", "error", err, "again", wait)
 		select {

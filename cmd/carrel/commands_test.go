@@ -22,7 +22,7 @@ import (
 // Commands of scripts that look into containers, and at their networks.
 
 func containerOf(ts *testscript.TestScript, name string) client.Container {
-	container, err := ts.Value("client").(*client.Client).LoadContainer(context.Background(), name)
+	container, err := clientOf(ts).LoadContainer(context.Background(), name)
 	ts.Check(err)
 	return container
 }
@@ -73,7 +73,7 @@ func inside(ts *testscript.TestScript, neg bool, args []string) {
 // foreign ARCHIVE NAME makes and starts a container as anybody would, with its
 // data in its root filesystem.
 func foreign(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, c := context.Background(), ts.Value("client").(*client.Client)
+	ctx, c := context.Background(), clientOf(ts)
 	f, err := os.Open(ts.MkAbs(args[0]))
 	ts.Check(err)
 	defer f.Close()
@@ -98,7 +98,7 @@ func foreign(ts *testscript.TestScript, _ bool, args []string) {
 
 // orphan NAME removes a container and leaves its root filesystem.
 func orphan(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, c := context.Background(), ts.Value("client").(*client.Client)
+	ctx, c := context.Background(), clientOf(ts)
 	_, err := c.SnapshotService("overlayfs").Update(ctx, snapshots.Info{
 		Name: args[0], Labels: map[string]string{"containerd.io/gc.root": "kept"},
 	}, "labels.containerd.io/gc.root")

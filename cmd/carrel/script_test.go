@@ -58,7 +58,7 @@ func params(t *testing.T, only []string) testscript.Params {
 			}
 			env.Values["registry"], env.Values["tb"], env.Values["servers"] = registry, tb, &servers{}
 			space := daemon.Namespace(tb)
-			env.Values["client"] = daemon.Client(tb, space)
+			env.Values["servers"].(*servers).client = daemon.Client(tb, space)
 			for name, value := range map[string]string{
 				"CARREL_ADDRESS": daemon.Address, "CARREL_NAMESPACE": space, "CARREL_HOST": "testhost",
 				"CARREL_STATE_DIR": filepath.Join(env.WorkDir, "state"), "CARREL_HOSTS_DIR": filepath.Join(env.WorkDir, "certs.d"),
@@ -75,7 +75,7 @@ func params(t *testing.T, only []string) testscript.Params {
 			"foreign": foreign, "orphan": orphan, "inside": inside, "get": get, "listen": listen, "reboot": reboot, "pid": pidOf, "umount": unmount, "wait-log": waitLog, "wait-stopped": waitStopped,
 			"own-containerd": ownContainerd, "end-containerd": endContainerd, "start-containerd": startContainerd,
 			"own-postgres": ownPostgres, "end-postgres": endPostgres, "start-postgres": startPostgres,
-			"until": until, "until-get": untilGet, "tmpfs": tmpfs, "nobody": nobody, "hold-lock": holdLock, "replace": replace,
+			"hangup": hangup, "until": until, "until-get": untilGet, "tmpfs": tmpfs, "nobody": nobody, "hold-lock": holdLock, "replace": replace,
 		},
 	}
 	if only == nil {
@@ -121,7 +121,7 @@ func requireLogin(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func container(ts *testscript.TestScript, id string) client.Container {
-	c, err := ts.Value("client").(*client.Client).LoadContainer(tb(ts).Context(), id)
+	c, err := clientOf(ts).LoadContainer(tb(ts).Context(), id)
 	ts.Check(err)
 	return c
 }

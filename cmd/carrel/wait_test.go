@@ -5,8 +5,10 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"syscall"
 	"time"
 
+	"github.com/containerd/containerd/v2/client"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"carrel/drivers/drivertest"
@@ -67,15 +69,19 @@ func untilGet(ts *testscript.TestScript, neg bool, args []string) {
 
 // servers are those that a script has for itself, to end them.
 type servers struct {
+	client     *client.Client // of the script's containerd and namespace
 	containerd *drivertest.Containerd
 	postgres   *drivertest.Postgres
 }
 
 func serversOf(ts *testscript.TestScript) *servers { return ts.Value("servers").(*servers) }
 
+func clientOf(ts *testscript.TestScript) *client.Client { return serversOf(ts).client }
+
 // own-containerd gives the script a containerd that it can end.
 func ownContainerd(ts *testscript.TestScript, _ bool, _ []string) {
 	serversOf(ts).containerd = drivertest.NewContainerd(tb(ts))
+	serversOf(ts).client = serversOf(ts).containerd.Client(tb(ts), ts.Getenv("CARREL_NAMESPACE"))
 	ts.Setenv("CARREL_ADDRESS", serversOf(ts).containerd.Address)
 }
 
@@ -99,4 +105,11 @@ func endPostgres(ts *testscript.TestScript, _ bool, _ []string) {
 
 func startPostgres(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(serversOf(ts).postgres.Start())
+}
+
+// hangup sends SIGHUP to what runs in the background.
+func hangup(ts *testscript.TestScript, _ bool, _ []string) {
+	for _, cmd := range ts.BackgroundCmds() {
+		ts.Check(cmd.Process.Signal(syscall.SIGHUP))
+	}
 }
