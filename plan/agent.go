@@ -2,6 +2,7 @@ package plan
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -70,15 +71,27 @@ type Recent struct {
 }
 
 // EncodeState is the form in which the observation of a host is kept for
-// others. Records are left out: the store has them.
+// others. Of the records it has those of that host, as they were then.
 func EncodeState(now State) ([]byte, error) {
-	now.Records = nil
+	now.Records = slices.DeleteFunc(slices.Clone(now.Records), func(r Record) bool { return r.Host != now.Host })
 	return json.Marshal(now)
 }
 
-// DecodeState reads what EncodeState wrote.
-func DecodeState(text []byte) (State, error) {
+// DecodeState reads what EncodeState wrote. The records of other hosts are those
+// that the store has.
+func DecodeState(text []byte, records []Record) (State, error) {
 	var now State
-	err := json.Unmarshal(text, &now)
-	return now, err
+	if err := json.Unmarshal(text, &now); err != nil {
+		return now, err
+	}
+	own := map[string]bool{}
+	for _, r := range now.Records {
+		own[r.Workspace] = true
+	}
+	for _, r := range records {
+		if r.Host != now.Host && !own[r.Workspace] {
+			now.Records = append(now.Records, r)
+		}
+	}
+	return now, nil
 }

@@ -103,6 +103,7 @@ func (c checker) image() {
 		if !filepath.IsAbs(archive) && c.At("image").File != stdin {
 			// The file that has the field may be that of the set.
 			archive = filepath.Join(filepath.Dir(c.At("image").File), archive)
+			c.relative = true
 		}
 		if absolute, err := filepath.Abs(archive); err == nil {
 			archive = absolute

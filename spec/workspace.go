@@ -44,6 +44,7 @@ type Workspace struct {
 	Source string `json:"-"`
 
 	positions map[string]Pos // by path, "" for the document
+	relative  bool           // its image is an archive that was named relative to a file
 }
 
 // Default is a workspace with every default of the spec and nothing else.
@@ -254,8 +255,9 @@ func (s Set) Moved(from, to string) Set {
 	for i := range s.Workspaces {
 		w := &s.Workspaces[i]
 		w.Source = move(w.Source)
-		if path, archive := w.Archive(); archive {
-			w.Image = ArchivePrefix + move(path)
+		path, _ := w.Archive()
+		if below, err := filepath.Rel(from, path); w.relative && err == nil {
+			w.Image = ArchivePrefix + filepath.Join(to, below)
 		}
 	}
 	return s

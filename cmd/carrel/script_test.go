@@ -60,7 +60,7 @@ func params(t *testing.T, only []string) testscript.Params {
 			space := daemon.Namespace(tb)
 			env.Values["servers"].(*servers).client = daemon.Client(tb, space)
 			for name, value := range map[string]string{
-				"CARREL_ADDRESS": daemon.Address, "CARREL_NAMESPACE": space, "CARREL_HOST": "testhost",
+				"CARREL_ADDRESS": daemon.Address, "CARREL_NAMESPACE": space, "CARREL_NAMESPACE_2": daemon.Namespace(tb), "CARREL_HOST": "testhost",
 				"CARREL_STATE_DIR": filepath.Join(env.WorkDir, "state"), "CARREL_HOSTS_DIR": filepath.Join(env.WorkDir, "certs.d"),
 				"CARREL_RUN_DIR": filepath.Join(env.WorkDir, "run"), "CARREL_CNI_CONF_DIR": filepath.Join(env.WorkDir, "net.d"),
 				"CARREL_SUBNET": drivertest.Subnet(tb, filepath.Join(env.WorkDir, "run")), "CARREL_CDI_SPEC_DIR": filepath.Join(env.WorkDir, "cdi"),

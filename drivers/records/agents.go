@@ -90,8 +90,7 @@ func (s *Store) SaveObservation(ctx context.Context, now plan.State) error {
 	}))
 }
 
-// Observations are what was last seen of all hosts, by host, with the records of
-// now.
+// Observations are what was last seen of all hosts, by host.
 func (s *Store) Observations(ctx context.Context) ([]plan.State, error) {
 	if s.db == nil || s.have < agentsVersion {
 		return nil, nil
@@ -106,10 +105,9 @@ func (s *Store) Observations(ctx context.Context) ([]plan.State, error) {
 	}
 	all := make([]plan.State, len(rows))
 	for i, row := range rows {
-		if all[i], err = plan.DecodeState([]byte(row.State)); err != nil {
+		if all[i], err = plan.DecodeState([]byte(row.State), records); err != nil {
 			return nil, s.explain(fmt.Errorf("observation of host %s: %w", row.Host, err))
 		}
-		all[i].Records = records
 	}
 	return all, nil
 }

@@ -73,20 +73,24 @@ func TestObservationsAreKept(t *testing.T) {
 				Networks:  []plan.Attachment{{Workspace: "bot", Set: "s", Network: "n", Addresses: []string{"10.0.0.2"}, Ports: applied.Network.Ports, Netns: 2, Fault: "f"}},
 				Devices:   plan.Devices{Found: map[string]string{"v/c=d": "1"}, Folders: []string{"/cdi"}, Warnings: []string{"w"}},
 				Absent:    map[string]bool{"/nowhere": true},
+				Records:   []plan.Record{{Workspace: "bot", Set: "s", Host: "a", Applied: &applied, Held: true, Version: 3, CreatedAt: at, UpdatedAt: at}},
 			}
 			for _, before := range []plan.State{{Host: "a"}, state} {
 				if err := s.SaveObservation(t.Context(), before); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := s.SaveRecord(t.Context(), plan.SaveRecord{Record: plan.Record{Workspace: "bot", Set: "s", Host: "a"}}, nil); err != nil {
-				t.Fatal(err)
+			for host, workspace := range map[string]string{"a": "later", "b": "other"} {
+				r := plan.Record{Workspace: workspace, Set: "s", Host: host}
+				if err := s.SaveRecord(t.Context(), plan.SaveRecord{Record: r}, nil); err != nil {
+					t.Fatal(err)
+				}
 			}
 			got, err := s.Observations(t.Context())
-			if err != nil || len(got) != 1 || len(got[0].Records) != 1 {
+			if err != nil || len(got) != 1 || len(got[0].Records) != 2 || got[0].Records[1].Workspace != "other" {
 				t.Fatalf("observations: %v, %+v", err, got)
 			}
-			got[0].Records = nil
+			got[0].Records = got[0].Records[:1]
 			if diff := cmp.Diff(state, got[0], cmpopts.IgnoreUnexported(spec.Workspace{})); diff != "" {
 				t.Errorf("the observation (-want +got):\n%s", diff)
 			}
