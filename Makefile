@@ -9,7 +9,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 TOOL := go tool -modfile=tools/go.mod
 CONTAINERD2 := $(CURDIR)/$(BIN)/containerd-2
 
-.PHONY: help setup build images demo demo-clean test check lint generated race test-containerd-2 bench generate fuzz
+.PHONY: soak help setup build images demo demo-clean test check lint generated race test-containerd-2 bench generate fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,7 @@ check: setup lint generated race test-containerd-2 ## everything that a change m
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
 	go vet ./...
+	go vet -tags soak ./cmd/carrel
 	$(TOOL) staticcheck ./...
 	$(TOOL) go-check-sumtype ./...
 
@@ -63,6 +64,9 @@ $(CONTAINERD2)/containerd: tools/containerd/go.mod tools/containerd/go.sum
 
 bench: setup ## measure against bare containerd calls
 	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./cmd/carrel
+
+soak: setup ## mistreat a host for ten minutes while an agent keeps it (CARREL_SOAK=1h for longer)
+	go test -tags soak -count=1 -run TestSoak -timeout 24h -v ./cmd/carrel
 
 fuzz: ## look for specs that break the loader, for a minute
 	go test -run '^$$' -fuzz FuzzLoad -fuzztime 1m ./spec

@@ -29,12 +29,18 @@ type bed struct {
 	space  string
 	dir    string
 	subnet string
+	store  string // its URL; "" is the embedded one
 	client *client.Client
 }
 
 func newBed(t testing.TB) *bed {
 	t.Helper()
-	b := &bed{t: t, daemon: drivertest.SharedContainerd(t), dir: t.TempDir()}
+	return newBedOn(t, drivertest.SharedContainerd(t))
+}
+
+func newBedOn(t testing.TB, daemon *drivertest.Containerd) *bed {
+	t.Helper()
+	b := &bed{t: t, daemon: daemon, dir: t.TempDir()}
 	b.subnet = drivertest.Subnet(t, filepath.Join(b.dir, "run"))
 	b.space = b.daemon.Namespace(t) // emptied before the folder is removed
 	b.client = b.daemon.Client(t, b.space)
@@ -58,7 +64,7 @@ func (b *bed) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), "CARREL_ADDRESS="+b.daemon.Address, "CARREL_NAMESPACE="+b.space,
 		"CARREL_RUN_DIR="+filepath.Join(b.dir, "run"), "CARREL_CNI_CONF_DIR="+filepath.Join(b.dir, "net.d"), "CARREL_SUBNET="+b.subnet,
-		"CARREL_STATE_DIR="+filepath.Join(b.dir, "state"), "CARREL_HOST=testhost", "CARREL_AUTO_APPROVE=true")
+		"CARREL_STATE_DIR="+filepath.Join(b.dir, "state"), "CARREL_HOST=testhost", "CARREL_AUTO_APPROVE=true", "CARREL_STORE="+b.store)
 	return cmd
 }
 

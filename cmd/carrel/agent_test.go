@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"carrel/plan"
+)
+
+// watcher is an agent that runs as a process of its own.
+type watcher struct {
+	t       testing.TB
+	cmd     *exec.Cmd
+	address string
+
+	mu    sync.Mutex
+	lines []string
+	ended chan struct{}
+}
+
+// watch starts an agent and waits until it listens. It ends with the test.
+func (b *bed) watch(args ...string) *watcher {
+	b.t.Helper()
+	w := &watcher{t: b.t, ended: make(chan struct{})}
+	w.cmd = b.command(append([]string{"watch", "--listen", "127.0.0.1:0", "--log-format", "json"}, args...)...)
+	log, err := w.cmd.StderrPipe()
+	b.must(err)
+	b.must(w.cmd.Start())
+	listening := make(chan string, 1)
+	go w.read(log, listening)
+	select {
+	case w.address = <-listening:
+	case <-w.ended:
+		b.t.Fatalf("the agent ended:\n%s", w.log())
+	}
+	b.t.Cleanup(w.end)
+	return w
+}
+
+func (w *watcher) read(log io.Reader, listening chan<- string) {
+	defer close(w.ended)
+	for scanner := bufio.NewScanner(log); scanner.Scan(); {
+		w.mu.Lock()
+		w.lines = append(w.lines, scanner.Text())
+		w.mu.Unlock()
+		var line struct{ Msg, Address string }
+		if json.Unmarshal(scanner.Bytes(), &line) == nil && line.Msg == "listening" {
+			listening <- line.Address
+		}
+	}
+}
+
+// log is what the agent said.
+func (w *watcher) log() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Join(w.lines, "\n")
+}
+
+// end ends the agent, which must end well.
+func (w *watcher) end() {
+	select {
+	case <-w.ended:
+		w.t.Errorf("the agent ended before it was told to:\n%s", w.log())
+	default:
+	}
+	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		w.t.Error(err)
+	}
+	<-w.ended
+	if err := w.cmd.Wait(); err != nil {
+		w.t.Errorf("the agent ended with %v:\n%s", err, w.log())
+	}
+}
+
+// report is what the agent knows.
+func (w *watcher) report() plan.Report {
+	w.t.Helper()
+	var r plan.Report
+	if err := json.Unmarshal([]byte(w.get("/status")), &r); err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+func (w *watcher) get(path string) string {
+	w.t.Helper()
+	answer, err := http.Get(w.address + path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// metric is the value of a metric without labels.
+func (w *watcher) metric(name string) float64 {
+	w.t.Helper()
+	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(w.get("/metrics"))
+	if found == nil {
+		w.t.Fatalf("there is no metric %s", name)
+	}
+	value, err := strconv.ParseFloat(found[1], 64)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return value
+}
+
+// eventually waits until a report is as wanted.
+func (w *watcher) eventually(what string, ok func(plan.Report) bool) plan.Report {
+	w.t.Helper()
+	limit := time.After(10 * patience)
+	for {
+		r := w.report()
+		if ok(r) {
+			return r
+		}
+		select {
+		case <-limit:
+			w.t.Fatalf("it is never so that %s: %s\n%s", what, fmt.Sprintf("%+v", r), w.log())
+		case <-w.ended:
+			w.t.Fatalf("the agent ended:\n%s", w.log())
+		case <-time.After(askAgain):
+		}
+	}
+}
+
+// running is how many workspaces run.
+func running(r plan.Report) int {
+	n := 0
+	for _, s := range r.Workspaces {
+		if s.Running {
+			n++
+		}
+	}
+	return n
+}
