@@ -192,9 +192,8 @@ type loader struct {
 	last   watch.Loaded
 }
 
-func newLoader(c drivers.Config, policy *policyFile, paths []string, follow func([]string), log *slog.Logger) (*loader, error) {
-	l := &loader{policy: policy, host: c.Host, paths: paths, follow: follow, log: log}
-	return l, l.recall(c.StateDir)
+func newLoader(c drivers.Config, policy *policyFile, paths []string, follow func([]string), log *slog.Logger) *loader {
+	return &loader{policy: policy, host: c.Host, paths: paths, follow: follow, log: log, file: memoryFile(c.StateDir, paths)}
 }
 
 // load reads the files. A policy that cannot be read lets nothing new in.

@@ -25,6 +25,7 @@ type watcher struct {
 	t       testing.TB
 	cmd     *exec.Cmd
 	address string
+	end     func() // ends it, once
 
 	mu    sync.Mutex
 	lines []string
@@ -46,6 +47,7 @@ func (b *bed) watch(args ...string) *watcher {
 	case <-w.ended:
 		b.t.Fatalf("the agent ended:\n%s", w.log())
 	}
+	w.end = sync.OnceFunc(w.stop)
 	b.t.Cleanup(w.end)
 	return w
 }
@@ -70,8 +72,8 @@ func (w *watcher) log() string {
 	return strings.Join(w.lines, "\n")
 }
 
-// end ends the agent, which must end well.
-func (w *watcher) end() {
+// stop ends the agent, which must end well.
+func (w *watcher) stop() {
 	select {
 	case <-w.ended:
 		w.t.Errorf("the agent ended before it was told to:\n%s", w.log())

@@ -110,10 +110,13 @@ func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []st
 		return err
 	}
 	files := watch.NewFiles(append([]string{policy}, about.Paths...), o.poll, log, func() { wake(ctx, wakes, watch.Wake{Kind: watch.FilesChanged}) })
-	load, err := newLoader(c, o.policy, about.Paths, files.Follow, log)
+	load := newLoader(c, o.policy, about.Paths, files.Follow, log)
+	free, err := load.alone()
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, free()) }()
+	load.recall()
 	told := &systemd{log: log}
 	agent := &watch.Agent{
 		Host: host, Load: load.load, Wakes: wakes, Options: *o.plan, Resync: o.resync, Log: log,
