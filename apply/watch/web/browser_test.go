@@ -3,6 +3,8 @@ package web_test
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"os/exec"
 	"strings"
@@ -27,9 +29,11 @@ type browser struct {
 	complaints []string
 }
 
-// openBrowser starts a browser that nobody used before.
+// openBrowser starts a browser that nobody used before. Its test runs beside
+// others: most of it is waiting for the page.
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
+	t.Parallel()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(chromium(t)), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
@@ -148,7 +152,8 @@ func value[T any](b *browser, expression string) T {
 // agent is a server on loopback whose report can be replaced.
 type agent struct {
 	*httptest.Server
-	report atomic.Pointer[plan.Report]
+	handler http.Handler
+	report  atomic.Pointer[plan.Report]
 }
 
 func serve(t *testing.T, r plan.Report) *agent {
@@ -157,15 +162,21 @@ func serve(t *testing.T, r plan.Report) *agent {
 	a.report.Store(&r)
 	config := serving(r)
 	config.Report, config.Loopback = func() plan.Report { return *a.report.Load() }, true
-	a.Server = httptest.NewServer(web.Handler(config))
-	t.Cleanup(a.Close)
+	a.handler = web.Handler(config)
+	a.Server = httptest.NewServer(a.handler)
+	t.Cleanup(func() { a.Close() })
 	return a
 }
 
-func TestPageInABrowser(t *testing.T) {
-	b := openBrowser(t)
-	a := serve(t, busy())
-	b.open(a.URL)
-	b.shows("#live", "Live")
-	b.quiet()
+// comeBack serves again where the server was.
+func (a *agent) comeBack(t *testing.T) {
+	t.Helper()
+	listener, err := net.Listen("tcp", a.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Server = httptest.NewUnstartedServer(a.handler)
+	a.Listener.Close()
+	a.Listener = listener
+	a.Start()
 }

@@ -48,12 +48,13 @@ func newPage(report plan.Report, alive bool, now time.Time) page {
 	if over := len(p.Recent) - manyRecent; over > 0 {
 		p.Recent, p.Older = p.Recent[:manyRecent], over
 	}
-	open := p.open()
+	pending, next := p.open()
 	sorted := slices.SortedStableFunc(slices.Values(p.Workspaces), func(a, b plan.Status) int {
 		return cmp.Compare(a.Workspace, b.Workspace)
 	})
 	for _, s := range sorted {
-		r := row{Status: s, Open: open[s.Workspace], Working: slices.Contains(p.Working, s.Workspace), now: now}
+		r := row{Status: s, Pending: pending[s.Workspace], Working: slices.Contains(p.Working, s.Workspace), now: now}
+		r.NextTry = cmp.Or(r.NextTry, next[s.Workspace])
 		if s.Set != p.Set {
 			r.Foreign = s.Set
 		}
@@ -66,16 +67,17 @@ func newPage(report plan.Report, alive bool, now time.Time) page {
 	return p
 }
 
-// open says of workspaces what is still to do, and why it is not done yet.
-func (p page) open() map[string]string {
-	words := map[string]string{}
-	for _, w := range p.Waiting {
-		words[w.Workspace] = "a change is tried again later"
-	}
+// open is, by workspace, what is still to do: whether a person has to, and
+// when the agent tries again.
+func (p page) open() (pending map[string]bool, next map[string]*time.Time) {
+	pending, next = map[string]bool{}, map[string]*time.Time{}
 	for _, change := range p.Pending {
-		words[change.Workspace] = "a change waits for a person"
+		pending[change.Workspace] = true
 	}
-	return words
+	for _, w := range p.Waiting {
+		next[w.Workspace] = &w.Until
+	}
+	return pending, next
 }
 
 // table is workspaces, and what they have in common.
@@ -122,7 +124,9 @@ func (p page) Verdict() verdict {
 }
 
 // Counts are how many workspaces there are of each state, most first.
-func (p page) Counts() string { return counted(p.Rows()) }
+func (p page) Counts() string {
+	return several(len(p.Workspaces), "workspace", "workspaces") + ": " + counted(p.Rows()) + "."
+}
 
 // HealthyCounts are those of the workspaces that are folded.
 func (p page) HealthyCounts() string { return counted(p.Healthy) }

@@ -31,21 +31,38 @@ function become(old, fresh) {
       old.setAttribute(name, value);
     }
   }
-  const before = [...old.childNodes];
-  const after = [...fresh.childNodes];
-  before.slice(after.length).forEach((node) => node.remove());
-  after.forEach((node, i) => {
-    const was = before[i];
-    if (was === undefined) {
-      old.append(node);
-    } else if (was.nodeName !== node.nodeName || was.id !== node.id) {
-      was.replaceWith(node);
-    } else if (node.nodeType === Node.ELEMENT_NODE) {
+  const stay = new Set([...fresh.children].map((e) => e.id));
+  const known = new Map();
+  for (const e of [...old.children].filter((e) => e.id)) {
+    if (stay.has(e.id)) {
+      known.set(e.id, e);
+    } else {
+      e.remove();
+    }
+  }
+  let at = old.firstChild; // what was before it is as it should be
+  for (const node of [...fresh.childNodes]) {
+    const was = node.id ? known.get(node.id) : at;
+    if (!was || was.nodeName !== node.nodeName || (was.id ?? "") !== (node.id ?? "")) {
+      old.insertBefore(node, at);
+      continue;
+    }
+    if (was === at) {
+      at = at.nextSibling;
+    } else {
+      old.insertBefore(was, at);
+    }
+    if (node.nodeType === Node.ELEMENT_NODE) {
       become(was, node);
     } else if (was.data !== node.data) {
       was.data = node.data;
     }
-  });
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
 }
 
 async function ask() {

@@ -53,7 +53,7 @@ func (m moment) Exact() string { return m.at.UTC().Format("Monday, 2 January 200
 // row is one workspace.
 type row struct {
 	plan.Status
-	Open    string // what is still to do of it, in words
+	Pending bool   // a change of it waits for a person
 	Working bool   // it is being changed
 	Foreign string // its set, when that is not the agent's
 	now     time.Time
@@ -64,7 +64,7 @@ type row struct {
 func (r row) Trouble() bool {
 	switch r.State {
 	case "running", "stopped", "held", "deleted":
-		return r.Open != "" || r.LastError != "" || r.Restarts > 0 || r.NextTry != nil
+		return r.Pending || r.LastError != "" || r.Restarts > 0 || r.NextTry != nil
 	}
 	return true
 }
@@ -97,8 +97,8 @@ func (r row) Remarks() string {
 	if r.Restarts > 0 {
 		words = append(words, "restarted "+several(r.Restarts, "time", "times"))
 	}
-	if r.Open != "" {
-		words = append(words, r.Open)
+	if r.Pending {
+		words = append(words, "a change waits for a person")
 	}
 	return strings.Join(words, ", ")
 }
