@@ -21,7 +21,7 @@ type Agent struct {
 	// when it can.
 	Trouble string `json:"trouble,omitempty"`
 
-	Working []string  `json:"working"` // workspaces that are being changed, and images that are being fetched
+	Working []string  `json:"working"` // workspaces that are being changed by name, and images that are being fetched as "image NAME"
 	Pending []Pending `json:"pending"`
 	Waiting []Waiting `json:"waiting"`
 	Faults  []Fault   `json:"faults"`

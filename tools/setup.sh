@@ -26,6 +26,7 @@ need gcc gcc cc
 need iproute2 ip
 need git git
 need curl curl
+need chromium chromium chromium-browser google-chrome
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || missing="$missing ca-certificates"
 

@@ -101,10 +101,10 @@ func (l *loop) publish(now time.Time) {
 		r.Faults = append(r.Faults, l.faults[key])
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.busy)) {
-		r.Working = append(r.Working, name+": "+string(l.busy[name]))
+		r.Working = append(r.Working, name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.fetching)) {
-		r.Working = append(r.Working, "fetching image "+name)
+		r.Working = append(r.Working, "image "+name)
 	}
 	for i := range r.Workspaces {
 		l.finish(&r.Workspaces[i], now)

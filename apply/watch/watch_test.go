@@ -102,7 +102,7 @@ func TestASlowChangeKeepsNobodyWaiting(t *testing.T) {
 		b.slow["slow"] = stopping
 		b.mu.Unlock()
 		b.wish(workspace("slow", "agent:v2"), workspace("bot", "agent:v1"))
-		if got := b.agent.Report().Working; len(got) != 1 || got[0] != "slow: replace" {
+		if got := b.agent.Report().Working; len(got) != 1 || got[0] != "slow" {
 			t.Errorf("it works on %v", got)
 		}
 		b.since()

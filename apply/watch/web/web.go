@@ -1,5 +1,6 @@
-// Package web shows over HTTP what an agent knows: one page for a person, the
-// same as JSON, metrics, and whether it is alive and ready. It only reads.
+// Package web shows what an agent knows: a page for a person, the same as
+// JSON, two answers for what keeps the agent running, and metrics. It changes
+// nothing, and asks for no name: who may connect sees everything.
 package web
 
 import (
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,89 +21,111 @@ import (
 
 // Config says what is shown, and to whom.
 type Config struct {
-	Report  func() plan.Report // what the agent knows now
-	Alive   func() bool        // whether its loop turns
+	Report  func() plan.Report // what the agent knows now; called for each request
+	Alive   func() bool        // whether the agent's loop still turns
 	Metrics prometheus.Gatherer
 
-	// Loopback is whether it is for this host only. Then requests for another
-	// name are refused: a page of somebody else's could make a browser ask.
+	// Loopback says that the server listens on loopback only. Requests for other
+	// host names are refused then: a page from elsewhere, whose name was made to
+	// point to loopback, would read everything with its visitor's browser.
 	Loopback bool
+
+	Now func() time.Time // nil is time.Now
 }
 
-//go:embed page.html page.css page.js
-var assets embed.FS
+//go:embed page.html page.css page.js icon.svg
+var files embed.FS
 
-// Handler answers GET and HEAD for /, /status, /metrics, /healthz and /readyz.
+// Handler serves the page at /, /status, /healthz, /readyz and /metrics.
 func Handler(c Config) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", c.page)
-	mux.HandleFunc("GET /status", c.status)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(c.Metrics, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", c.health)
-	mux.HandleFunc("GET /readyz", c.ready)
-	for _, name := range []string{"page.css", "page.js"} {
-		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, assets, name) })
+	if c.Now == nil {
+		c.Now = time.Now
 	}
-	return c.guarded(mux)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/{$}", c.page)
+	for _, name := range []string{"page.css", "page.js", "icon.svg"} {
+		mux.HandleFunc("/"+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, name) })
+	}
+	mux.HandleFunc("/status", c.status)
+	mux.HandleFunc("/healthz", c.healthz)
+	mux.HandleFunc("/readyz", c.readyz)
+	mux.Handle("/metrics", promhttp.HandlerFor(c.Metrics, promhttp.HandlerOpts{}))
+	return c.guard(mux)
 }
 
-// guarded adds what keeps browsers from doing more than to show it.
-func (c Config) guarded(next http.Handler) http.Handler {
+// policy lets the page use the files of this server and nothing else: what a
+// workspace's name or an error brings along cannot run, even if it got into
+// the page unescaped.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// guard is before everything else: who may ask, and what browsers may do with
+// the answer.
+func (c Config) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store")
-		if c.Loopback && !local(r.Host) {
-			http.Error(w, fmt.Sprintf("%q is not this host (ask for localhost, or start carrel watch with another --listen)", r.Host), http.StatusForbidden)
-			return
+		header := w.Header()
+		header.Set("Content-Security-Policy", policy)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Cache-Control", "no-store")
+		switch {
+		case c.Loopback && !onLoopback(r.Host):
+			http.Error(w, fmt.Sprintf("this agent answers on loopback only: ask for localhost, not for %q", r.Host), http.StatusForbidden)
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			header.Set("Allow", "GET, HEAD")
+			http.Error(w, "nothing can be changed here: only GET and HEAD are answered", http.StatusMethodNotAllowed)
+		default:
+			next.ServeHTTP(w, r)
 		}
-		next.ServeHTTP(w, r)
 	})
 }
 
-// local reports whether a name, perhaps with a port, is that of the host itself.
-func local(name string) bool {
-	if host, _, err := net.SplitHostPort(name); err == nil {
-		name = host
+// onLoopback reports whether a Host header names loopback itself.
+func onLoopback(host string) bool {
+	name := host
+	if without, _, err := net.SplitHostPort(host); err == nil {
+		name = without
 	}
-	if len(name) > 1 && name[0] == '[' {
-		name = name[1 : len(name)-1]
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	if strings.EqualFold(name, "localhost") {
+		return true
 	}
-	ip, err := netip.ParseAddr(name)
-	return name == "localhost" || err == nil && ip.IsLoopback()
+	address, err := netip.ParseAddr(name)
+	return err == nil && address.IsLoopback()
 }
 
-func (c Config) health(w http.ResponseWriter, _ *http.Request) {
+func (c Config) healthz(w http.ResponseWriter, _ *http.Request) {
 	if !c.Alive() {
-		http.Error(w, "the agent hangs", http.StatusServiceUnavailable)
+		http.Error(w, "the agent's loop does not turn", http.StatusServiceUnavailable)
 		return
 	}
-	fmt.Fprintln(w, "ok")
+	say(w, "ok")
 }
 
-func (c Config) ready(w http.ResponseWriter, _ *http.Request) {
-	switch r := c.Report(); {
-	case r.Trouble != "":
-		http.Error(w, r.Trouble, http.StatusServiceUnavailable)
-	case r.LookedAt.IsZero():
-		http.Error(w, "the agent has not looked at the host yet", http.StatusServiceUnavailable)
+func (c Config) readyz(w http.ResponseWriter, _ *http.Request) {
+	report := c.Report()
+	switch {
+	case report.Trouble != "":
+		http.Error(w, strings.Join(strings.Fields(report.Trouble), " "), http.StatusServiceUnavailable)
+	case report.LookedAt.IsZero():
+		http.Error(w, "the agent has not compared the specs with the host yet", http.StatusServiceUnavailable)
 	default:
-		fmt.Fprintln(w, "ok")
+		say(w, "ok")
 	}
+}
+
+func say(w http.ResponseWriter, line string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintln(w, line)
 }
 
 func (c Config) status(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(c.Report()) // a client that went away is not told
-}
-
-func (c Config) page(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if err := page.Execute(w, viewOf(c.Report(), time.Now())); err != nil {
-		_, _ = fmt.Fprintf(w, "\n<!-- %T -->\n", err) // a client that went away is not told
+	text, err := json.MarshalIndent(c.Report(), "", "  ")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
 	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(append(text, '\n')) //nolint:errcheck // the one who asked is gone
 }

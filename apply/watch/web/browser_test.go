@@ -1,0 +1,182 @@
+package web_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/google/go-cmp/cmp"
+
+	"carrel/apply/watch/web"
+	"carrel/plan"
+)
+
+// browser is a tab of a real browser, with what it complained of.
+type browser struct {
+	context.Context
+	t *testing.T
+
+	mu         sync.Mutex
+	complaints []string
+}
+
+// openBrowser starts a browser that nobody used before. Its test runs beside
+// others: most of it is waiting for the page.
+func openBrowser(t *testing.T) *browser {
+	t.Helper()
+	t.Parallel()
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(chromium(t)), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+	)
+	limited, cancel := context.WithTimeout(context.Background(), time.Minute) // t.Context ends before the cleanup
+	allocator, stop := chromedp.NewExecAllocator(limited, options...)
+	tab, _ := chromedp.NewContext(allocator)
+	b := &browser{Context: tab, t: t}
+	messages := chromedp.Console(tab)
+	listened := make(chan struct{})
+	go func() {
+		defer close(listened)
+		for message, err := range messages {
+			if err != nil {
+				return
+			}
+			b.mu.Lock()
+			b.complaints = append(b.complaints, fmt.Sprint(message, " ", message.URL))
+			b.mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		err := chromedp.Cancel(tab) // waits for its end, so that its folder can be removed
+		stop()
+		cancel()
+		<-listened
+		if err != nil {
+			t.Errorf("the browser did not end well: %v", err)
+		}
+	})
+	return b
+}
+
+func chromium(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatal("this test needs chromium: make setup installs it")
+	return ""
+}
+
+// quiet checks that the console says nothing: no error, and no breach of the
+// page's own policy.
+func (b *browser) quiet() {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if diff := cmp.Diff([]string(nil), b.complaints); diff != "" {
+		b.t.Errorf("the console is not empty (-want +got):\n%s", diff)
+	}
+}
+
+func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b, steps...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *browser) open(url string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(url), chromedp.WaitVisible("main"))
+}
+
+// shows waits until the text of an element, as one sees it, has all the words.
+// It asks again and again: the page forbids to run text as code, which
+// chromedp's own polling does.
+func (b *browser) shows(selector string, words ...string) {
+	b.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(20 * time.Second)
+	for {
+		text := b.text(selector)
+		missing := missing(text, words)
+		if len(missing) == 0 {
+			return
+		}
+		select {
+		case <-late:
+			b.t.Fatalf("%s does not show %q, but:\n%s", selector, missing, text)
+		case <-tick.C:
+		}
+	}
+}
+
+func missing(text string, words []string) []string {
+	var not []string
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			not = append(not, w)
+		}
+	}
+	return not
+}
+
+// text is what one sees of an element; "" when it is not there.
+func (b *browser) text(selector string) string {
+	b.t.Helper()
+	return value[string](b, fmt.Sprintf("document.querySelector(%q)?.innerText ?? ''", selector))
+}
+
+// value is what an expression of the page gives.
+func value[T any](b *browser, expression string) T {
+	b.t.Helper()
+	v, err := chromedp.Run(b, chromedp.Evaluate[T](expression))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return v
+}
+
+// agent is a server on loopback whose report can be replaced.
+type agent struct {
+	*httptest.Server
+	handler http.Handler
+	report  atomic.Pointer[plan.Report]
+}
+
+func serve(t *testing.T, r plan.Report) *agent {
+	t.Helper()
+	a := &agent{}
+	a.report.Store(&r)
+	config := serving(r)
+	config.Report, config.Loopback = func() plan.Report { return *a.report.Load() }, true
+	a.handler = web.Handler(config)
+	a.Server = httptest.NewServer(a.handler)
+	t.Cleanup(func() { a.Close() })
+	return a
+}
+
+// comeBack serves again where the server was.
+func (a *agent) comeBack(t *testing.T) {
+	t.Helper()
+	listener, err := net.Listen("tcp", a.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Server = httptest.NewUnstartedServer(a.handler)
+	a.Listener.Close()
+	a.Listener = listener
+	a.Start()
+}

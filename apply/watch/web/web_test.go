@@ -1,0 +1,203 @@
+package web_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"carrel/apply/watch/web"
+	"carrel/plan"
+)
+
+// noon is when the tests look.
+var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+
+func before(d time.Duration) time.Time { return noon.Add(-d) }
+
+func ref[T any](v T) *T { return &v }
+
+// calm is what an agent says when there is nothing to do.
+func calm() plan.Report {
+	return plan.Report{
+		Agent: plan.Agent{
+			Host: "node-1", Set: "bots", Version: "v1.4.0", Paths: []string{"/etc/carrel/specs"},
+			StartedAt: before(76 * time.Hour), SeenAt: noon, LookedAt: before(2 * time.Second),
+		},
+		Workspaces: []plan.Status{{
+			Workspace: "redis", Set: "bots", Host: "node-1", State: "running", Running: true, PID: 41, UpSince: ref(before(49 * time.Hour)),
+			Image: "docker.io/library/redis:8", Digest: "sha256:0123456789abcdef0123456789abcdef", Address: "10.4.0.7",
+		}, {
+			Workspace: "notebook", Set: "bots", Host: "node-1", State: "stopped", ExitCode: ref(uint32(143)), ExitedAt: ref(before(5 * time.Minute)),
+			Image: "ghcr.io/team/notebook:2026.2", Digest: "sha256:89abcdef0123456789abcdef01234567", Address: "10.4.0.9",
+		}},
+	}
+}
+
+// busy is what an agent says when everything that can be is there.
+func busy() plan.Report {
+	r := calm()
+	r.Working = []string{"indexer", "ghcr.io/team/indexer:3"}
+	r.Pending = []plan.Pending{{Workspace: "scratch", Action: plan.ActionDelete, Why: "its spec is gone and it has data: carrel apply --allow-data-loss deletes it"}}
+	r.Waiting = []plan.Waiting{
+		{Workspace: "bot-7", Why: "its task ended 5 times within a minute", Tries: 5, Until: noon.Add(42 * time.Second)},
+		{Image: "ghcr.io/team/bot:9", Why: "the registry answers 503", Tries: 2, Until: noon.Add(3 * time.Minute)},
+	}
+	r.Faults = []plan.Fault{{Place: "/etc/carrel/specs/gpu.yaml:5:15", Text: `this host has no device "nvidia.com/gpu=7" (it has nvidia.com/gpu=0, nvidia.com/gpu=1)`, Since: before(3 * time.Hour)}}
+	r.Notes = []string{"the folder /etc/carrel/specs/old is empty: what it described stays"}
+	r.Workspaces = append(r.Workspaces,
+		plan.Status{Workspace: "bot-7", Set: "bots", State: "stopped", ExitCode: ref(uint32(1)), ExitedAt: ref(before(20 * time.Second)), OOMKills: 1,
+			Image: "ghcr.io/team/bot:8", Digest: "sha256:ba5eba11ba5eba11", LastError: "start bot-7: the command ended at once with code 1", Restarts: 5, NextTry: ref(noon.Add(42 * time.Second))},
+		plan.Status{Workspace: "indexer", Set: "bots", State: "running", Running: true, UpSince: ref(before(90 * time.Second)), Image: "ghcr.io/team/indexer:2"},
+		plan.Status{Workspace: "scratch", Set: "lab", State: "held", Address: "host", Held: true, Image: "docker.io/library/debian:13"},
+		plan.Status{Workspace: "stray", State: "orphan", Running: true},
+	)
+	r.Recent = []plan.Recent{
+		{Time: before(20 * time.Second), Workspace: "bot-7", Action: plan.ActionRestart, Reason: "its task ended", Duration: 1840 * time.Millisecond, Error: "start bot-7: the command ended at once with code 1"},
+		{Time: before(90 * time.Second), Workspace: "indexer", Action: plan.ActionReplace, Reason: "image: ghcr.io/team/indexer:1 -> ghcr.io/team/indexer:2", Duration: 640 * time.Millisecond},
+		{Time: before(2 * 24 * time.Hour), Workspace: "redis", Action: plan.ActionCreate, Reason: "it is new", Duration: 73 * time.Second},
+	}
+	return r
+}
+
+// serving is a handler of this report, of an agent that is well.
+func serving(r plan.Report) web.Config {
+	metrics := prometheus.NewRegistry()
+	report := func() plan.Report { return r }
+	metrics.MustRegister(web.Collector(report))
+	return web.Config{Report: report, Alive: func() bool { return true }, Metrics: metrics, Now: func() time.Time { return noon }}
+}
+
+func ask(c web.Config, method, target string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	web.Handler(c).ServeHTTP(w, httptest.NewRequest(method, target, nil))
+	return w
+}
+
+func TestAnswers(t *testing.T) {
+	stuck, blind, early := serving(calm()), calm(), calm()
+	stuck.Alive = func() bool { return false }
+	blind.Trouble = "containerd does not answer:\n/run/containerd/containerd.sock"
+	early.LookedAt = time.Time{}
+	for name, test := range map[string]struct {
+		config web.Config
+		ask    string
+		want   string // the code, and the first line
+	}{
+		"healthy":          {serving(calm()), "GET /healthz", "200 ok"},
+		"stuck":            {stuck, "GET /healthz", "503 the agent's loop does not turn"},
+		"healthy, blind":   {serving(blind), "GET /healthz", "200 ok"},
+		"ready":            {serving(busy()), "GET /readyz", "200 ok"},
+		"blind":            {serving(blind), "GET /readyz", "503 containerd does not answer: /run/containerd/containerd.sock"},
+		"not looked yet":   {serving(early), "GET /readyz", "503 the agent has not compared the specs with the host yet"},
+		"page":             {serving(calm()), "GET /", "200 <!doctype html>"},
+		"page, head":       {serving(calm()), "HEAD /", "200 <!doctype html>"}, // the server leaves the body out
+		"stuck page":       {stuck, "GET /", "200 <!doctype html>"},
+		"no report at all": {serving(plan.Report{}), "GET /", "200 <!doctype html>"},
+		"status":           {serving(calm()), "GET /status", "200 {"},
+		"metrics":          {serving(calm()), "GET /metrics", "200 # HELP carrel_backoff_images Images whose fetching failed and is tried again later."},
+		"post":             {serving(calm()), "POST /", "405 nothing can be changed here: only GET and HEAD are answered"},
+		"delete":           {serving(calm()), "DELETE /status", "405 nothing can be changed here: only GET and HEAD are answered"},
+		"options":          {serving(calm()), "OPTIONS /metrics", "405 nothing can be changed here: only GET and HEAD are answered"},
+		"elsewhere":        {serving(calm()), "GET /page.html", "404 404 page not found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			method, target, _ := strings.Cut(test.ask, " ")
+			answer := ask(test.config, method, target)
+			line, _, _ := strings.Cut(answer.Body.String(), "\n")
+			if diff := cmp.Diff(test.want, fmt.Sprint(answer.Code, " ", line)); diff != "" {
+				t.Errorf("the answer (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestHeadHasNoBody(t *testing.T) {
+	server := httptest.NewServer(web.Handler(serving(calm())))
+	defer server.Close()
+	for _, path := range []string{"/", "/status", "/healthz", "/metrics", "/page.js"} {
+		answer, err := http.Head(server.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Errorf("HEAD %s: %s", path, answer.Status)
+		}
+	}
+}
+
+// TestHosts is about DNS rebinding: a name of a stranger that points to
+// loopback is no name of this server.
+func TestHosts(t *testing.T) {
+	const refused = http.StatusForbidden
+	for host, want := range map[string]int{
+		"localhost": 200, "localhost:9460": 200, "LOCALHOST:9460": 200, "127.0.0.1": 200, "127.1.2.3:80": 200, "[::1]": 200, "[::1]:9460": 200,
+		"": refused, "node-1": refused, "evil.example:9460": refused, "127.0.0.1.evil.example": refused, "localhost.evil.example:80": refused,
+		"10.0.0.1:9460": refused, "[fe80::1]:9460": refused, "0.0.0.0:9460": refused, "127.0.0.1\nx": refused,
+	} {
+		t.Run(host, func(t *testing.T) {
+			for _, target := range []string{"/", "/status", "/metrics", "/healthz", "/page.js"} {
+				config := serving(calm())
+				config.Loopback = true
+				w, r := httptest.NewRecorder(), httptest.NewRequest("GET", target, nil)
+				r.Host = host
+				web.Handler(config).ServeHTTP(w, r)
+				if w.Code != want {
+					t.Errorf("%s: got %d, want %d", target, w.Code, want)
+				}
+				if lines := strings.Count(w.Body.String(), "\n"); want == refused && lines != 1 {
+					t.Errorf("%s: %d lines: %s", target, lines, w.Body)
+				}
+			}
+			config, r := serving(calm()), httptest.NewRequest("GET", "/", nil)
+			r.Host = host
+			w := httptest.NewRecorder()
+			if web.Handler(config).ServeHTTP(w, r); w.Code != http.StatusOK {
+				t.Errorf("not on loopback: got %d", w.Code)
+			}
+		})
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	config := serving(calm())
+	config.Loopback = true
+	for _, target := range []string{"http://localhost/", "http://localhost/page.js", "http://localhost/status", "http://localhost/none", "http://evil.example/"} {
+		got := ask(config, "GET", target).Header()
+		if got.Get("X-Content-Type-Options") != "nosniff" || got.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %v", target, got)
+		}
+		policy := got.Get("Content-Security-Policy")
+		for _, part := range []string{"default-src 'none'", "script-src 'self';", "style-src 'self';", "frame-ancestors 'none'"} {
+			if !strings.Contains(policy, part) || strings.Contains(policy, "unsafe") {
+				t.Errorf("%s: %s is not in %q", target, part, policy)
+			}
+		}
+	}
+	for file, kind := range map[string]string{"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"} {
+		if got := ask(config, "GET", "http://localhost/"+file).Header().Get("Content-Type"); got != kind {
+			t.Errorf("%s is %q", file, got)
+		}
+	}
+}
+
+func TestStatusIsTheReport(t *testing.T) {
+	answer := ask(serving(busy()), "GET", "/status")
+	var got plan.Report
+	if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(busy(), got); diff != "" {
+		t.Errorf("the report (-want +got):\n%s", diff)
+	}
+	if kind := answer.Header().Get("Content-Type"); kind != "application/json" || !strings.Contains(answer.Body.String(), "\n  \"host\": \"node-1\"") {
+		t.Errorf("it is %s, and not indented:\n%s", kind, answer.Body)
+	}
+}

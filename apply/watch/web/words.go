@@ -1,0 +1,128 @@
+package web
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"carrel/plan"
+)
+
+// At is a time as one sees it from now.
+func (p page) At(at time.Time) moment { return moment{at: at, now: p.Now} }
+
+// Several is a number of things in words.
+func (page) Several(n int, one, many string) string { return several(n, one, many) }
+
+func several(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// Took is how long a change took.
+func (page) Took(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(100 * time.Millisecond).String()
+}
+
+// moment is a time as one sees it from now.
+type moment struct{ at, now time.Time }
+
+// Words are for example "3 minutes ago", or "in 3 minutes".
+func (m moment) Words() string {
+	switch ahead := m.at.Sub(m.now); {
+	case ahead >= time.Second:
+		return "in " + plan.Since(ahead)
+	case ahead > 0:
+		return "now"
+	default:
+		return plan.Since(-ahead) + " ago"
+	}
+}
+
+// Stamp is the exact time for programs.
+func (m moment) Stamp() string { return m.at.UTC().Format(time.RFC3339) }
+
+// Exact is the exact time for people.
+func (m moment) Exact() string { return m.at.UTC().Format("Monday, 2 January 2006, 15:04:05 UTC") }
+
+// row is one workspace.
+type row struct {
+	plan.Status
+	Pending bool   // a change of it waits for a person
+	Working bool   // it is being changed
+	Foreign string // its set, when that is not the agent's
+	now     time.Time
+}
+
+// Trouble reports whether a workspace needs a look. That one stopped is none:
+// its spec may want that.
+func (r row) Trouble() bool {
+	switch r.State {
+	case "running", "stopped", "held", "deleted":
+		return r.Pending || r.LastError != "" || r.Restarts > 0 || r.NextTry != nil
+	}
+	return true
+}
+
+// Kind is how a state looks: good, busy, idle or bad.
+func (r row) Kind() string {
+	switch {
+	case r.Working:
+		return "busy"
+	case r.State == "running":
+		return "good"
+	case r.State == "stopped" || r.State == "held" || r.State == "deleted":
+		return "idle"
+	}
+	return "bad"
+}
+
+// Remarks are what is to be said beside the state.
+func (r row) Remarks() string {
+	var words []string
+	if r.Working {
+		words = append(words, "being changed")
+	}
+	if r.ExitCode != nil {
+		words = append(words, fmt.Sprintf("exit code %d", *r.ExitCode))
+	}
+	if r.OOMKills > 0 {
+		words = append(words, "was out of memory")
+	}
+	if r.Restarts > 0 {
+		words = append(words, "restarted "+several(r.Restarts, "time", "times"))
+	}
+	if r.Pending {
+		words = append(words, "a change waits for a person")
+	}
+	return strings.Join(words, ", ")
+}
+
+// Since is when it came into its state; nil when that is not known.
+func (r row) Since() *moment {
+	if r.UpSince != nil {
+		return r.moment(r.UpSince)
+	}
+	return r.moment(r.ExitedAt)
+}
+
+// Next is when the agent tries again; nil when it does not have to.
+func (r row) Next() *moment { return r.moment(r.NextTry) }
+
+func (r row) moment(at *time.Time) *moment {
+	if at == nil || at.IsZero() {
+		return nil
+	}
+	return &moment{at: *at, now: r.now}
+}
+
+// ShortDigest is how much of a digest a person reads.
+func (r row) ShortDigest() string {
+	_, hex, _ := strings.Cut(r.Digest, ":")
+	return hex[:min(digestShown, len(hex))]
+}
