@@ -35,7 +35,7 @@ func (p *planner) ours(s subject) bool {
 	r, c := s.record, s.container
 	switch {
 	case r != nil && r.Host == p.now.Host && !here:
-		p.faults.Add(s.want.At("host"), moving(s.name, p.now.Host, s.want.Host),
+		p.faults.Add(s.want.At("host"), moving(*r, s.want.Host),
 			"workspace %s is on this host, %s, with its data; its spec moves it to %s", s.name, p.now.Host, s.want.Host)
 	case !here, r != nil && r.Host != p.now.Host && s.want.Host == "":
 		p.plan.Elsewhere++
@@ -46,7 +46,7 @@ func (p *planner) ours(s subject) bool {
 		p.faults.Add(at, "choose another name, or delete it there",
 			"workspace %s belongs to set %s, this is set %s", s.name, r.Set, p.want.Name)
 	case r != nil && r.Host != p.now.Host:
-		p.faults.Add(s.want.At("host"), moving(s.name, r.Host, p.now.Host),
+		p.faults.Add(s.want.At("host"), moving(*r, p.now.Host),
 			"workspace %s is on host %s, with its data; its spec moves it here, to %s", s.name, r.Host, p.now.Host)
 	case c != nil && c.Workspace != "" && c.Set != p.want.Name:
 		p.faults.Add(at, "choose another name, or delete it there",
@@ -62,9 +62,13 @@ func (p *planner) ours(s subject) bool {
 
 // moving says how a workspace comes to another host with its data: the other one
 // does not begin before this one has given it up.
-func moving(name, from, to string) string {
-	return fmt.Sprintf("on %s: carrel stop %s, carrel data export %s; on %s: carrel data import %s FILE; on %s: carrel delete %s, which keeps a copy there; or set host back",
-		from, name, name, to, name, from, name)
+func moving(r Record, to string) string {
+	keeps := "which keeps a copy there"
+	if r.Applied != nil && r.Applied.PreserveData != spec.PreserveAlways {
+		keeps = "which deletes it there"
+	}
+	return fmt.Sprintf("on %s: carrel stop %s, carrel data export %s; on %s: carrel data import %s FILE; on %s: carrel delete %s, %s; or set host back",
+		r.Host, r.Workspace, r.Workspace, to, r.Workspace, r.Host, r.Workspace, keeps)
 }
 
 // possible reports whether this program can give the workspace what its spec

@@ -682,7 +682,8 @@ func TestStatuses(t *testing.T) {
 	for want, change := range map[string]func(*scene){
 		"missing": func(s *scene) { s.none("C") },
 		"orphan":  func(s *scene) { s.none("R") },
-		"failed":  func(s *scene) { s.none("C"); s.now.Records[0].Container = "" },
+		"new":     func(s *scene) { s.none("C"); s.now.Records[0].Container = "" },
+		"failed":  func(s *scene) { s.none("C"); s.now.Records[0].Container, s.now.Records[0].LastError = "", "no image" },
 		"stopped": func(s *scene) { s.now.Containers[0].Task = plan.Task{} },
 		"held":    func(s *scene) { s.now.Containers[0].Task = plan.Task{}; s.now.Records[0].Held = true },
 	} {

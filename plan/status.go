@@ -13,7 +13,7 @@ type Status struct {
 	Workspace string      `json:"workspace"`
 	Set       string      `json:"set"`
 	Host      string      `json:"host"`
-	State     string      `json:"state"` // running, stopped, held, missing, failed, orphan, or a task's own word
+	State     string      `json:"state"` // running, stopped, held, missing, new, failed, orphan, deleted, or a task's own word
 	Running   bool        `json:"running"`
 	PID       uint32      `json:"pid,omitempty"`
 	UpSince   *time.Time  `json:"upSince,omitempty"`
@@ -79,7 +79,10 @@ func Statuses(now State) []Status {
 func (s *Status) addRecord(r Record) {
 	s.Set, s.Container, s.Held, s.LastError = r.Set, r.Container, r.Held, r.LastError
 	s.State, s.UpdatedAt = "missing", &r.UpdatedAt
-	if r.Container == "" {
+	switch {
+	case r.Container == "" && r.LastError == "":
+		s.State = "new" // it is claimed, and not made yet
+	case r.Container == "":
 		s.State = "failed"
 	}
 	if r.Applied != nil {

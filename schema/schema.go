@@ -19,6 +19,11 @@ var Policy []byte
 //go:embed plan.schema.json
 var Plan []byte
 
+// Fleet is the JSON Schema of the plans of all hosts in JSON.
+//
+//go:embed fleet.schema.json
+var Fleet []byte
+
 // Migrations are the store's tables as goose migrations, in a folder for each
 // dialect.
 //

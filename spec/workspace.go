@@ -145,7 +145,7 @@ type Resources struct {
 type Limits struct {
 	CPU    CPU   `json:"cpu,omitempty"`
 	Memory Bytes `json:"memory,omitempty"`
-	Pids   int64 `json:"pids,omitempty"`
+	Pids   int64 `json:"pids"` // kept when it is 0: the default is not
 }
 
 // Stop is how the container's task is asked to end. An empty signal is the

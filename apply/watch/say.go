@@ -28,14 +28,16 @@ func addFault(all map[string]plan.Fault, f spec.Error, now time.Time) {
 
 // tellFaults says each fault once, and once that it is mended.
 func (l *loop) tellFaults(faults map[string]plan.Fault) {
-	for key, fault := range faults {
+	for _, key := range slices.Sorted(maps.Keys(faults)) {
+		fault := faults[key]
 		if before, told := l.faults[key]; told {
 			faults[key] = before
 			continue
 		}
 		l.log.Warn("not applied", "place", fault.Place, "fault", fault.Text)
 	}
-	for key, fault := range l.faults {
+	for _, key := range slices.Sorted(maps.Keys(l.faults)) {
+		fault := l.faults[key]
 		if _, still := faults[key]; !still {
 			l.log.Info("mended", "place", fault.Place, "fault", fault.Text)
 		}

@@ -223,8 +223,8 @@ func TestAFaultStopsNoOther(t *testing.T) {
 		b.runs("bot", true)
 		b.said(`
 0s watching paths=[/specs] host=h resync=5m0s
-0s not applied place=b.yaml:3:5 fault=it is wrong
 0s not applied place=/specs/a.yaml fault=this host has no device "vendor.com/gpu=0" (it has none; searched )
+0s not applied place=b.yaml:3:5 fault=it is wrong
 0s image fetched image=agent:v1
 0s change done workspace=bot action=create because=new`)
 		if got := b.agent.Report().Faults; len(got) != 2 || got[1].Place != "b.yaml:3:5" {

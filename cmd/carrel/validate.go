@@ -67,12 +67,12 @@ func validateCommand() *cobra.Command {
 
 func schemaCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:       "schema [workspace|policy|plan]",
-		Short:     "Print the JSON Schema of specs, of policies, or of plans in JSON",
+		Use:       "schema [workspace|policy|plan|fleet]",
+		Short:     "Print the JSON Schema of specs, of policies, or of plans in JSON, of one host or of all",
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"workspace", "policy", "plan"},
+		ValidArgs: []string{"workspace", "policy", "plan", "fleet"},
 		RunE: func(cmd *cobra.Command, which []string) error {
-			texts := map[string][]byte{"workspace": schema.Workspace, "policy": schema.Policy, "plan": schema.Plan}
+			texts := map[string][]byte{"workspace": schema.Workspace, "policy": schema.Policy, "plan": schema.Plan, "fleet": schema.Fleet}
 			_, err := cmd.OutOrStdout().Write(texts[append(which, "workspace")[0]])
 			return err
 		},

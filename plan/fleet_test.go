@@ -1,0 +1,148 @@
+package plan_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"carrel/plan"
+	"carrel/schema"
+	"carrel/spec"
+)
+
+// fleet is two hosts, as they were seen an hour and a minute ago. The first has
+// bot, which is in order.
+func fleet() (plan.Fleet, spec.Set) {
+	s := inOrder()
+	s.now.Host, s.now.Time = "a", noon.Add(-time.Hour)
+	s.now.Records[0].Host, s.now.Containers[0].Host = "a", "a"
+	f := plan.Fleet{
+		Time: noon, Records: s.now.Records,
+		Seen:   []plan.State{s.now, {Host: "b", Time: noon.Add(-time.Minute), Records: s.now.Records, VolumesDir: "/volumes"}},
+		Agents: []plan.Agent{{Host: "a", Set: "s", Paths: []string{"/specs"}, SeenAt: noon.Add(-time.Second), LookedAt: noon.Add(-time.Minute), StartedAt: noon.Add(-time.Hour)}},
+	}
+	return f, s.want
+}
+
+func TestFleetPlansEachHostFromWhatItsAgentSaw(t *testing.T) {
+	f, want := fleet()
+	gpu, far, free := wanted("gpu"), wanted("far"), wanted("free")
+	gpu.Host, gpu.Devices, far.Host = "b", []string{"vendor.com/gpu=0"}, "c"
+	want.Workspaces = append(want.Workspaces, far, free, gpu)
+	v := f.Plan(want.Moved("/specs", "/checkout/specs"), []string{"/checkout/specs"}, plan.Options{})
+	text := v.Text()
+	for _, want := range []string{
+		"host a, as observed at 2026-01-01T11:00:00Z (1 hour ago)\nNothing to do for set s on host a: 1 unchanged",
+		"host b, as observed at 2026-01-01T11:59:00Z (1 minute ago)\nNothing to do for set s on host b: 0 unchanged",
+		"note: free names no host: it goes to the first that records it\n",
+		"note: host c has told nothing: no agent watches there with this store\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+	faults := v.Faults()
+	if len(faults) != 1 || !strings.HasSuffix(faults[0], ": on host b") || !strings.Contains(faults[0], `this host has no device "vendor.com/gpu=0"`) {
+		t.Errorf("faults: %v", faults)
+	}
+	if !v.Empty() {
+		t.Error("there is something to do")
+	}
+	valid(t, v)
+}
+
+func TestFleetOfOneHostTakesWhatAnyHostMayHave(t *testing.T) {
+	f, want := fleet()
+	f.Seen = f.Seen[:1]
+	want.Workspaces = append(want.Workspaces, wanted("free"))
+	v := f.Plan(want, []string{"/specs"}, plan.Options{})
+	if text := v.Text(); !strings.Contains(text, "+ free: create") || v.Empty() {
+		t.Errorf("plan:\n%s", text)
+	}
+	valid(t, v)
+}
+
+// valid checks a plan of all hosts against the schema that others rely on.
+func valid(t *testing.T, v plan.FleetView) {
+	t.Helper()
+	compiler := jsonschema.NewCompiler()
+	for name, text := range map[string][]byte{"https://carrel.dev/schema/plan.schema.json": schema.Plan, "https://carrel.dev/schema/fleet.schema.json": schema.Fleet} {
+		document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err == nil {
+			err = compiler.AddResource(name, document)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	compiled, err := compiler.Compile("https://carrel.dev/schema/fleet.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := compiled.Validate(value); err != nil {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+func TestFleetStatus(t *testing.T) {
+	f, _ := fleet()
+	f.Agents[0].Waiting = []plan.Waiting{{Workspace: "bot", Why: "exited 1", Tries: 4, Until: noon.Add(time.Minute)}}
+	f.Records = append(f.Records, plan.Record{Workspace: "lonely", Set: "s", Host: "z", Container: "lonely"})
+	var lines []string
+	for _, s := range f.Status().Workspaces {
+		line := s.Host + " " + s.Workspace + " " + s.State
+		if s.ObservedAt == nil {
+			line += ", never observed"
+		}
+		if s.NextTry != nil {
+			line += ", next " + plan.When(*s.NextTry, noon)
+		}
+		lines = append(lines, line)
+	}
+	if diff := cmp.Diff([]string{"a bot running, next in 1 minute", "z lonely not seen, never observed"}, lines); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+func TestAgentsSayHowTheyAre(t *testing.T) {
+	a := plan.Agent{
+		Host: "a", Set: "s", Version: "v1", StartedAt: noon.Add(-3 * time.Hour), SeenAt: noon.Add(-time.Second), LookedAt: noon.Add(-4 * time.Second),
+		Pending: []plan.Pending{{Workspace: "bot", Action: plan.ActionDelete, Why: "it deletes data"}},
+		Waiting: []plan.Waiting{{Image: "x:1", Why: "it was not found", Tries: 2, Until: noon.Add(16 * time.Second)}},
+		Faults:  []plan.Fault{{Place: "a.yaml:3:5", Text: "it is wrong", Since: noon.Add(-time.Hour)}},
+	}
+	want := []string{
+		"agent of set s: carrel v1, up 3 hours, last look 4 seconds ago",
+		"  pending: delete bot: it deletes data",
+		"  waiting: image x:1: it was not found (tried 2 times, next in 16 seconds)",
+		"  fault: a.yaml:3:5: it is wrong (for 1 hour)",
+	}
+	if diff := cmp.Diff(want, a.Lines(noon)); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+	for want, change := range map[string]func(*plan.Agent){
+		"no heartbeat for 5 minutes": func(a *plan.Agent) { a.SeenAt = noon.Add(-5 * time.Minute) },
+		"containerd does not answer": func(a *plan.Agent) { a.Trouble = "containerd does not answer" },
+		"it has not looked yet":      func(a *plan.Agent) { a.LookedAt = time.Time{} },
+		"last look 4 seconds ago":    func(*plan.Agent) {},
+	} {
+		changed := a
+		change(&changed)
+		if got := changed.Health(noon); got != want {
+			t.Errorf("health %q, want %q", got, want)
+		}
+	}
+}
