@@ -102,9 +102,7 @@ func (l *loop) publish(now time.Time) {
 	for _, key := range slices.Sorted(maps.Keys(l.faults)) {
 		r.Faults = append(r.Faults, l.faults[key])
 	}
-	for _, name := range slices.Sorted(maps.Keys(l.busy)) {
-		r.Working = append(r.Working, name)
-	}
+	r.Working = slices.Sorted(maps.Keys(l.busy))
 	for _, name := range slices.Sorted(maps.Keys(l.fetching)) {
 		r.Working = append(r.Working, "image "+name)
 	}

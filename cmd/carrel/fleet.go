@@ -125,10 +125,9 @@ func showFleet(out io.Writer, f plan.Fleet, form string) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "HOST\tNAME\tSET\tSTATE\tADDRESS\tIMAGE\tAS OBSERVED")
 	for _, s := range v.Workspaces {
-		observed, at := "never", f.Time
+		observed := "never"
 		if s.ObservedAt != nil {
-			at = *s.ObservedAt
-			observed = plan.Since(f.Time.Sub(at)) + " ago"
+			observed = plan.Since(f.Time.Sub(*s.ObservedAt)) + " ago"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Host, s.Workspace, dash(s.Set), state(s.Status, f.Time), dash(s.Address), dash(shortImage(s.Status)), observed)
 	}
