@@ -155,3 +155,40 @@ func running(r plan.Report) int {
 	}
 	return n
 }
+
+// TestAgentKilledAtAnyMoment kills agents at random moments while files change:
+// what the next one makes of it is as good as if none had been killed.
+func TestAgentKilledAtAnyMoment(t *testing.T) {
+	b := newBed(t)
+	const workspaces, rounds = 4, 10
+	images := []string{b.archive("v1"), b.archive("v2")}
+	specs := b.networked(workspaces, images[0], "cni", "")
+	began := time.Now()
+	b.run("apply", specs)
+	whole := 2 * time.Since(began)
+	good := map[string]string{images[0]: b.settled()}
+	b.networked(workspaces, images[1], "cni", "")
+	b.run("apply", specs)
+	good[images[1]] = b.settled()
+	for round := range rounds {
+		image := images[round%2]
+		b.networked(workspaces, image, "cni", "")
+		for range 2 {
+			b.kill(whole, "watch", specs, "--listen", "none")
+		}
+		agent := b.watch(specs)
+		agent.eventually("nothing is left to do", func(r plan.Report) bool {
+			return running(r) == workspaces && len(r.Working)+len(r.Waiting)+len(r.Faults) == 0 && strings.Contains(b.run("plan", specs), "Nothing to do")
+		})
+		agent.end()
+		if got := withoutAgents(b.settled()); got != good[image] {
+			t.Fatalf("round %d: the end differs from that of a good run:\n%s\nwant:\n%s\n%s", round, got, good[image], agent.log())
+		}
+	}
+}
+
+// withoutAgents is what the status says of workspaces alone.
+func withoutAgents(world string) string {
+	text, _, _ := strings.Cut(world, "\nagent of set ")
+	return text
+}
