@@ -10,15 +10,15 @@ import (
 )
 
 var (
-	buildInfo   = prometheus.NewDesc("carrel_build_info", "Always 1; the label is the version of the agent.", []string{"version"}, nil)
-	up          = prometheus.NewDesc("carrel_up", "Whether the agent can look and change things now.", nil, nil)
-	lastLook    = prometheus.NewDesc("carrel_last_look_timestamp_seconds", "When the agent last compared the specs with the host; 0 when it could not yet.", nil, nil)
-	workspaces  = prometheus.NewDesc("carrel_workspaces", "Workspaces of the host, by their state.", []string{"state"}, nil)
-	restarts    = prometheus.NewDesc("carrel_workspace_restarts", "How often the agent restarted a workspace in a row; only those that it did restart.", []string{"workspace"}, nil)
-	pending     = prometheus.NewDesc("carrel_pending_changes", "Changes that wait for a person.", nil, nil)
-	faults      = prometheus.NewDesc("carrel_faults", "Faults of specs that are not applied because of them.", nil, nil)
-	heldBack    = prometheus.NewDesc("carrel_backoff_workspaces", "Workspaces whose change failed, or had to be done again too often, and is tried again later.", nil, nil)
-	heldBackImg = prometheus.NewDesc("carrel_backoff_images", "Images whose fetching failed and is tried again later.", nil, nil)
+	buildInfo       = prometheus.NewDesc("carrel_build_info", "Always 1; the label is the version of the agent.", []string{"version"}, nil)
+	up              = prometheus.NewDesc("carrel_up", "Whether the agent can look and change things now.", nil, nil)
+	lastLook        = prometheus.NewDesc("carrel_last_look_timestamp_seconds", "When the agent last compared the specs with the host; 0 when it could not yet.", nil, nil)
+	workspaces      = prometheus.NewDesc("carrel_workspaces", "Workspaces of the host, by their state.", []string{"state"}, nil)
+	restarts        = prometheus.NewDesc("carrel_workspace_restarts", "How often the agent restarted a workspace in a row; only those that it did restart.", []string{"workspace"}, nil)
+	pending         = prometheus.NewDesc("carrel_pending_changes", "Changes that wait for a person.", nil, nil)
+	faults          = prometheus.NewDesc("carrel_faults", "Faults of specs that are not applied because of them.", nil, nil)
+	laterWorkspaces = prometheus.NewDesc("carrel_backoff_workspaces", "Workspaces whose change failed, or had to be done again too often, and is tried again later.", nil, nil)
+	laterImages     = prometheus.NewDesc("carrel_backoff_images", "Images whose fetching failed and is tried again later.", nil, nil)
 )
 
 // states are counted even when no workspace has them, so that a series does
@@ -31,7 +31,7 @@ func Collector(report func() plan.Report) prometheus.Collector { return collecto
 type collector struct{ report func() plan.Report }
 
 func (collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{buildInfo, up, lastLook, workspaces, restarts, pending, faults, heldBack, heldBackImg} {
+	for _, d := range []*prometheus.Desc{buildInfo, up, lastLook, workspaces, restarts, pending, faults, laterWorkspaces, laterImages} {
 		to <- d
 	}
 }
@@ -52,8 +52,8 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 			images++
 		}
 	}
-	gauge(heldBack, float64(len(report.Waiting)-images))
-	gauge(heldBackImg, float64(images))
+	gauge(laterWorkspaces, float64(len(report.Waiting)-images))
+	gauge(laterImages, float64(images))
 	byState, byName := counts(report.Workspaces)
 	for state, n := range byState {
 		gauge(workspaces, float64(n), state)

@@ -30,7 +30,7 @@ func (c Config) page(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Write(text.Bytes()) //nolint:errcheck // the one who asked is gone
+	w.Write(text.Bytes()) // an error only says that the one who asked is gone
 }
 
 // page is what the template is given: the report, and what people ask of it.

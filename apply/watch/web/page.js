@@ -93,6 +93,7 @@ async function turn() {
     heard = new Date();
     tell("live", "Live");
   } catch {
+    document.title = document.title.replace(/^./u, "?");
     tell("away", `Not connected since ${heard.toLocaleTimeString()}. What is below is what the agent said then.`);
   }
   clearTimeout(timer); // another turn may have begun meanwhile

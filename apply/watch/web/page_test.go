@@ -27,7 +27,6 @@ func TestPageShowsEverything(t *testing.T) {
 	b.open(a.URL)
 	b.shows("#live", "Live")
 	for selector, want := range map[string][]string{
-		"title":                  nil, // not in sight: see below
 		"h1":                     {"node-1 set bots"},
 		"#verdict .line":         {"! Something needs a person."},
 		"#verdict li":            {"1 change waits for a person", "1 fault in specs", "2 things are tried again later", "3 workspaces need a look"},
@@ -51,9 +50,6 @@ func TestPageShowsEverything(t *testing.T) {
 		"#notes li":  {"the folder /etc/carrel/specs/old is empty: what it described stays"},
 		"#agent div": {"Host node-1", "Set bots", "Last look 2 seconds ago", "Up since 3 days ago", "Version v1.4.0", "Watches /etc/carrel/specs"},
 	} {
-		if want == nil {
-			want = []string{}
-		}
 		if diff := cmp.Diff(want, b.lines(selector)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", selector, diff)
 		}
@@ -144,8 +140,14 @@ func TestPageSaysThatTheAgentIsAway(t *testing.T) {
 	a.Close()
 	b.shows("#live", "Not connected since ", "What is below is what the agent said then.")
 	b.shows("#workspaces", "redis", "notebook")
+	if got := value[string](b, "document.title"); got != "? node-1 · carrel" {
+		t.Errorf("the title is %q", got)
+	}
 	a.comeBack(t)
 	b.shows("#live", "Live")
+	if got := value[string](b, "document.title"); got != "✓ node-1 · carrel" {
+		t.Errorf("the title is still %q", got)
+	}
 	if text := b.text("#live"); strings.Contains(text, "Not connected") {
 		t.Errorf("it is connected, and says %q", text)
 	}

@@ -118,7 +118,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-func TestHeadHasNoBody(t *testing.T) {
+func TestHead(t *testing.T) {
 	server := httptest.NewServer(web.Handler(serving(calm())))
 	defer server.Close()
 	for _, path := range []string{"/", "/status", "/healthz", "/metrics", "/page.js"} {
