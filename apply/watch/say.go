@@ -96,13 +96,14 @@ func (l *loop) tellOthers(err error) {
 // publish makes the report anew.
 func (l *loop) publish(now time.Time) {
 	l.stale, l.published = false, now
-	r := plan.Report{Agent: l.About, Recent: slices.Clone(l.recent), Workspaces: plan.Statuses(l.now)}
+	r := plan.Report{Agent: l.About, Recent: list(l.recent), Workspaces: plan.Statuses(l.now)}
 	r.Set, r.SeenAt, r.LookedAt, r.Trouble = l.loaded.Want.Name, now.UTC(), l.lookedAt, l.trouble
-	r.Pending, r.Waiting, r.Notes = l.verdict.Pending, l.verdict.Waiting, l.notes
+	r.Pending, r.Waiting, r.Notes = list(l.verdict.Pending), list(l.verdict.Waiting), list(l.notes)
+	r.Faults = []plan.Fault{}
 	for _, key := range slices.Sorted(maps.Keys(l.faults)) {
 		r.Faults = append(r.Faults, l.faults[key])
 	}
-	r.Working = slices.Sorted(maps.Keys(l.busy))
+	r.Working = list(slices.Sorted(maps.Keys(l.busy)))
 	for _, name := range slices.Sorted(maps.Keys(l.fetching)) {
 		r.Working = append(r.Working, "image "+name)
 	}
@@ -117,6 +118,9 @@ func (l *loop) publish(now time.Time) {
 		l.tellAt = l.told.Add(pause)
 	}
 }
+
+// list is a copy that is a list in JSON too when it is empty.
+func list[T any](all []T) []T { return append([]T{}, all...) }
 
 // finish adds to the status of a workspace what only the agent knows.
 func (l *loop) finish(s *plan.Status, now time.Time) {
