@@ -32,10 +32,10 @@ type bed struct {
 	mu      sync.Mutex
 	loaded  watch.Loaded
 	loads   int
-	looks   int
 	gone    error                    // why looks fail
 	holder  string                   // of the lock, instead of the agent
 	held    bool                     // by the agent
+	lasts   time.Duration            // of a look, after it has seen
 	slow    map[string]chan struct{} // workspaces whose tasks end when the channel is closed
 	pulled  []string
 	told    []plan.Agent
@@ -160,13 +160,13 @@ func (b *bed) Lock(context.Context) (func() error, error) {
 // Look sees the host as it is, but not what registries have.
 func (b *bed) Look(_ context.Context, want spec.Set) (plan.State, error) {
 	b.mu.Lock()
-	b.looks++
-	gone := b.gone
+	gone, lasts := b.gone, b.lasts
 	b.mu.Unlock()
 	if gone != nil {
 		return plan.State{}, gone
 	}
 	now := b.Observe(want)
+	time.Sleep(lasts)
 	now.Time = time.Now()
 	for name, image := range now.Images {
 		if !strings.HasPrefix(name, spec.ArchivePrefix) {

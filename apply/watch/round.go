@@ -17,7 +17,8 @@ type seen struct {
 	began  time.Time
 	loaded *Loaded // nil when the files were not read
 	now    plan.State
-	held   bool // the lock
+	busy   map[string]bool // workspaces that were being changed when it began
+	held   bool            // the lock
 	err    error
 }
 
@@ -25,7 +26,10 @@ type seen struct {
 // is not what another run is about to change.
 func (l *loop) look(now time.Time) {
 	l.looking = true
-	s := seen{cause: l.schedule.begin(now), began: now}
+	s := seen{cause: l.schedule.begin(now), began: now, busy: map[string]bool{}}
+	for name := range l.busy {
+		s.busy[name] = true
+	}
 	want := l.loaded.Want
 	l.beside(func() func() {
 		if s.cause.reload {
@@ -61,7 +65,7 @@ func (l *loop) saw(s seen, now time.Time) {
 	l.blind = attempt{}
 	l.now, l.lookedAt = s.now, now.UTC()
 	l.now.Ask(l.known())
-	l.decide(now)
+	l.decide(s.busy, now)
 	l.log.Debug("looked", "because", strings.Join(s.cause.words, ", "), "changes", len(l.verdict.Do.Changes), "took", now.Sub(s.began).String())
 	l.fetch()
 	l.carryOut(s.began)
@@ -131,8 +135,10 @@ func (l *loop) known() map[string]plan.Source {
 	return all
 }
 
-// decide plans, and says what becomes of the changes.
-func (l *loop) decide(now time.Time) {
+// decide plans, and says what becomes of the changes. What was seen of workspaces
+// that were being changed meanwhile may be half of the change, even when that has
+// ended since. No change begins while a look is made.
+func (l *loop) decide(busy map[string]bool, now time.Time) {
 	before := l.verdict
 	l.verdict, l.notes = verdict{}, nil
 	faults := map[string]plan.Fault{}
@@ -141,16 +147,13 @@ func (l *loop) decide(now time.Time) {
 	}
 	if l.loaded.Known {
 		options := l.Options
-		options.Busy = map[string]bool{}
-		for name := range l.busy {
-			options.Busy[name] = true
-		}
+		options.Busy = busy
 		p, ofHost := plan.Around(l.loaded.Want, l.now, options)
 		for _, f := range ofHost {
 			addFault(faults, f, now)
 		}
 		l.notes = p.Notes
-		l.verdict = l.memory.judge(p, options.Busy, l.settled(), now)
+		l.verdict = l.memory.judge(p, busy, l.settled(), now)
 		l.mend(len(ofHost) > 0, ofHost.Error(), now)
 	}
 	l.tellFaults(faults)

@@ -418,3 +418,23 @@ func TestWhatAPersonDoesIsNotUndoneWhileFilesChange(t *testing.T) {
 		b.said("1s change done workspace=other action=start because=exited 137")
 	})
 }
+
+func TestWhatIsSeenOfAChangeIsNotPlannedFrom(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"), workspace("other", "agent:v1"))
+		stopping := make(chan struct{})
+		b.mu.Lock()
+		b.slow["bot"], b.lasts = stopping, time.Second
+		b.mu.Unlock()
+		b.wish(workspace("other", "agent:v1"))
+		b.pass(2 * time.Second)
+		b.since()
+		b.Lose("bot") // as its deletion does half-way
+		b.die("other")
+		close(stopping) // it ends while the host is looked at
+		b.pass(time.Minute)
+		b.said(`
+4s change done workspace=bot action=delete because=no spec describes it any more
+6s change done workspace=other action=start because=exited 137`)
+	})
+}

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -47,19 +47,26 @@ func run() int {
 	return exitError
 }
 
+// bounce is how soon after the first interrupt another one is the same: whoever
+// sends it may send it to what started the program too.
+const bounce = 500 * time.Millisecond
+
 // interruptible is a context that the first interrupt ends; the second ends
 // the program. What is left half-done is found by the next run.
 func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	var again atomic.Bool
 	go func() {
+		var first time.Time
 		for range signals {
-			if again.Swap(true) {
+			switch {
+			case first.IsZero():
+				first = time.Now()
+				cancel()
+			case time.Since(first) > bounce:
 				os.Exit(exitKilled)
 			}
-			cancel()
 		}
 	}()
 	return ctx, func() {
