@@ -213,6 +213,16 @@ type Set struct {
 
 	// Empty are the files that were loaded and describe nothing, absolute.
 	Empty []string
+
+	// Folders are those in which a change can change the set, absolute and
+	// without symlinks, sorted: all that were read, and those of the symlinks
+	// that were followed and of what they lead to.
+	Folders []string
+
+	// Faulty are the files that have a fault and, ending in a slash, the
+	// folders that could not be read, absolute and sorted. Only a Memory
+	// loads a set that has any.
+	Faulty []string
 }
 
 // Covers reports whether a file that described a workspace before was among
@@ -222,6 +232,14 @@ type Set struct {
 func (s Set) Covers(source string) bool {
 	return source != stdin && slices.ContainsFunc(s.Sources, func(loaded string) bool {
 		return loaded == source || strings.HasSuffix(loaded, "/") && strings.HasPrefix(source, loaded)
+	})
+}
+
+// Doubts reports whether a file that described a workspace before may still
+// describe it: it has a fault, or it cannot be told whether it is there.
+func (s Set) Doubts(source string) bool {
+	return slices.ContainsFunc(s.Faulty, func(faulty string) bool {
+		return faulty == source || strings.HasSuffix(faulty, "/") && strings.HasPrefix(source, faulty)
 	})
 }
 
