@@ -141,6 +141,13 @@ func (l *loader) checkDefaults() {
 // finish makes the workspaces, now that the set's defaults are known.
 func (l *loader) finish() {
 	l.checkDefaults()
+	l.together()
+	l.faults.once()
+}
+
+// together makes the workspaces over the defaults, and finds those that
+// contradict each other.
+func (l *loader) together() {
 	first := map[string]Pos{}
 	for _, d := range l.workspaces {
 		w, ok := l.workspace(d)
@@ -157,7 +164,6 @@ func (l *loader) finish() {
 	}
 	sortByName(l.set.Workspaces)
 	checkPorts(l.set.Workspaces, l.faults)
-	l.faults.once()
 }
 
 func sortByName(workspaces []Workspace) {
