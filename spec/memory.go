@@ -65,6 +65,7 @@ func (m *Memory) Load(p Policy, host string, paths ...string) (set Set, faults E
 		s.faults.Add(Pos{}, "correct the other faults", "it is not known which WorkspaceSet these specs have: nothing is applied")
 	}
 	set.Faulty = slices.Sorted(maps.Keys(s.doubts))
+	s.reportLast()
 	s.faults.once()
 	return set, s.faults.sorted(), ok
 }

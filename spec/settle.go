@@ -10,6 +10,7 @@ type settling struct {
 	found  finder
 	files  []*candidate
 	faults Errors
+	ofLast Errors // of workspaces of the last result
 	check  func(checker)
 
 	doubts map[string]bool // what will be in Set.Faulty
@@ -170,7 +171,7 @@ func (s *settling) overDefaults() bool {
 // inNewDefaults are the faults that are in defaults which can give way.
 func (s *settling) inNewDefaults(faults Errors) (found Errors) {
 	h := s.holder
-	if h == nil || h.stands != h.now || h.same || h.before == nil {
+	if h == nil || h.stands != h.now || h.same || h.before == nil && s.memory.last == nil {
 		return nil
 	}
 	for _, fault := range faults {
@@ -226,8 +227,7 @@ func (s *settling) report(settled bool) {
 	}
 }
 
-// allowed are those of the last result that the policy allows. The others are
-// reported.
+// allowed are those of the last result that the policy allows.
 func (s *settling) allowed(workspaces []Workspace) (all []Workspace) {
 	for _, w := range workspaces {
 		var why Errors
@@ -238,9 +238,26 @@ func (s *settling) allowed(workspaces []Workspace) (all []Workspace) {
 		}
 		s.left[w.Name] = true
 		s.doubts[w.Source] = true
-		s.faults = append(s.faults, why...)
+		for _, fault := range why {
+			fault.Pos = Pos{File: s.nameOf(w.Source)} // it may have other lines now
+			s.ofLast = append(s.ofLast, fault)
+		}
 	}
 	return all
+}
+
+// reportLast adds the faults of the last result that the files do not have now.
+func (s *settling) reportLast() {
+	type text struct{ file, msg string }
+	seen := map[text]bool{}
+	for _, fault := range s.faults {
+		seen[text{fault.Pos.File, fault.Msg}] = true
+	}
+	for _, fault := range s.ofLast {
+		if !seen[text{fault.Pos.File, fault.Msg}] {
+			s.faults.Add(fault.Pos, fault.Hint, "what stood before is left out: %s", fault.Msg)
+		}
+	}
 }
 
 // workspaces are those that stand, by name.

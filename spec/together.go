@@ -41,15 +41,16 @@ func (t *together) run() outcome {
 			t.queue = append(t.queue, c)
 		}
 	}
-	for t.end == settled && len(t.queue) > 0 {
-		for t.end == settled && len(t.queue) > 0 {
-			c := t.queue[0]
-			t.queue = t.queue[1:]
-			t.place(c)
-		}
+	for t.end == settled {
 		if len(t.queue) == 0 {
 			t.queue = t.missing()
 		}
+		if len(t.queue) == 0 {
+			break
+		}
+		c := t.queue[0]
+		t.queue = t.queue[1:]
+		t.place(c)
 	}
 	return t.end
 }
@@ -63,6 +64,11 @@ func (t *together) place(c *candidate) {
 	for i := range c.workspaces {
 		w := &c.workspaces[i]
 		for _, met := range t.meets(w) {
+			if ofSet := t.inNewDefaults(slices.Concat(met.here, met.there)); len(ofSet) > 0 {
+				t.giveWay(t.holder, ofSet)
+				t.end = changed
+				return
+			}
 			switch {
 			case t.rank(c, w) <= t.rank(met.by, met.w):
 				mine = append(mine, met.here...)
