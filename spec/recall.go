@@ -51,17 +51,7 @@ func (m *Memory) recall(paths []string) *settling {
 			s.last[w.Name] = w
 		}
 	}
-	s.found = newFinder(&s.faults)
-	for _, path := range paths {
-		if path == stdin {
-			s.faults.Add(Pos{File: stdin}, "name a file or a folder", "standard input cannot be watched")
-			continue
-		}
-		s.found.find(path)
-	}
-	if len(paths) == 0 {
-		s.faults.Add(Pos{}, "name a file or a folder", "no spec was named")
-	}
+	s.find(paths)
 	lost := maps.Clone(m.files)
 	for _, f := range s.found.files {
 		c := s.candidate(f)
@@ -85,6 +75,20 @@ func (m *Memory) recall(paths []string) *settling {
 		s.lost(source)
 	}
 	return s
+}
+
+func (s *settling) find(paths []string) {
+	s.found = newFinder(&s.faults)
+	for _, path := range paths {
+		if path == stdin {
+			s.faults.Add(Pos{File: stdin}, "name a file or a folder", "standard input cannot be watched")
+			continue
+		}
+		s.found.find(path)
+	}
+	if len(paths) == 0 {
+		s.faults.Add(Pos{}, "name a file or a folder", "no spec was named")
+	}
 }
 
 // candidate is a file that was read.
