@@ -85,6 +85,10 @@ func (e Errors) Err() error {
 	if len(e) == 0 {
 		return nil
 	}
+	return e.sorted()
+}
+
+func (e Errors) sorted() Errors {
 	sorted := slices.Clone(e)
 	slices.SortStableFunc(sorted, func(a, b Error) int {
 		return cmp.Or(

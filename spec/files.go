@@ -21,17 +21,20 @@ const stdin = "-"
 type file struct {
 	name      string
 	source    string
+	also      []string // other absolute paths that lead to it
 	content   []byte
 	documents int  // how many it has
 	faulty    bool // there may be more
+	unread    bool
 }
 
 // place is one of the paths that were given, and the files that it stands for.
 type place struct {
-	path   string
-	folder bool
-	files  []*file
-	faulty bool // there may be more files
+	path     string
+	absolute string
+	folder   bool
+	files    []*file
+	faulty   bool // there may be more files
 }
 
 // finder collects the files below paths, each once.
@@ -39,9 +42,20 @@ type finder struct {
 	places  []*place
 	files   []*file // those that were read
 	sources []string
-	folders []string         // without symlinks, in which they are, or links to them
 	seen    map[string]*file // by the path without symlinks
 	faults  *Errors
+
+	unread   []string        // what could not be read, absolute; folders end in a slash
+	dangling []entry         // links to nothing, which may have been folders
+	folders  map[string]bool // where a change shows, without symlinks
+}
+
+// entry is something in a folder: its name as a person gave it, and its
+// absolute path.
+type entry struct{ name, path string }
+
+func newFinder(faults *Errors) finder {
+	return finder{seen: map[string]*file{}, folders: map[string]bool{}, faults: faults}
 }
 
 // find adds the files of one path: a file, a folder, or standard input.
@@ -60,16 +74,19 @@ func (f *finder) find(path string) {
 	}
 	absolute, err := filepath.Abs(path)
 	if err != nil {
-		f.fault(path, err)
+		f.fault(path, path, err)
 		return
 	}
+	at.absolute = absolute
+	f.follow(absolute)
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		f.fault(path, err)
+		f.fault(path, absolute, err)
+		f.unread = append(f.unread, inside(absolute))
 	case info.IsDir():
 		at.folder = true
-		f.sources = append(f.sources, strings.TrimSuffix(absolute, "/")+"/")
+		f.sources = append(f.sources, inside(absolute))
 		f.folder(at, path, absolute)
 	default:
 		f.sources = append(f.sources, absolute)
@@ -87,7 +104,7 @@ func (p *place) add(found *file) {
 func (f *finder) folder(at *place, name, absolute string) {
 	root, err := filepath.EvalSymlinks(absolute)
 	if err != nil {
-		f.fault(name, err)
+		f.fault(name, inside(absolute), err)
 		return
 	}
 	walk{f, at, root, map[string]bool{}}.folder(name, absolute, root)
@@ -106,12 +123,12 @@ func (w walk) folder(name, path, real string) {
 		return
 	}
 	w.visited[real] = true
-	w.folders = append(w.folders, real)
 	entries, err := os.ReadDir(real)
 	if err != nil {
-		w.fault(name, err)
+		w.fault(name, inside(path), err)
 		return
 	}
+	w.folders[real] = true
 	for _, entry := range entries {
 		name, path := filepath.Join(name, entry.Name()), filepath.Join(path, entry.Name())
 		switch {
@@ -131,25 +148,30 @@ func (w walk) folder(name, path, real string) {
 func (w walk) link(name, path string) {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
+		w.follow(path)
 		if isSpec(path) {
-			w.fault(name, err)
+			w.fault(name, path, err)
+		} else {
+			w.dangling = append(w.dangling, entry{name, path})
 		}
 		return
 	}
 	info, err := os.Stat(target)
 	if err != nil {
-		w.fault(name, err)
+		w.fault(name, path, err)
+		w.unread = append(w.unread, inside(path))
 		return
 	}
 	if !info.IsDir() && !isSpec(path) {
 		return
 	}
+	w.follow(path)
 	below, err := filepath.Rel(w.root, target)
 	switch {
 	case err != nil || below == ".." || strings.HasPrefix(below, "../"):
 		w.faults.Add(Pos{File: name}, "copy it into the folder", "this link leads out of the folder that is loaded, to %s", target)
+		w.unread = append(w.unread, path, inside(path))
 	case !info.IsDir():
-		w.folders = append(w.folders, filepath.Dir(target))
 		w.at.add(w.open(name, path))
 	case below != "." && hidden(below):
 		w.folder(name, path, target)
@@ -167,25 +189,30 @@ func hidden(path string) bool {
 func (f *finder) open(name, path string) *file {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		f.fault(name, err)
+		f.fault(name, path, err)
 		return nil
 	}
 	if before, ok := f.seen[real]; ok {
+		before.also = append(before.also, path)
+		if before.unread {
+			f.unread = append(f.unread, path)
+		}
 		return before
 	}
-	f.seen[real] = &file{faulty: true}
+	f.seen[real] = &file{faulty: true, unread: true}
 	info, err := os.Stat(real)
 	if err != nil {
-		f.fault(name, err)
+		f.fault(name, path, err)
 		return nil
 	}
 	if !info.Mode().IsRegular() {
+		f.unread = append(f.unread, path)
 		f.faults.Add(Pos{File: name}, "write - to load from standard input", "not a file that can be read as a spec")
 		return nil
 	}
 	opened, err := os.Open(real)
 	if err != nil {
-		f.fault(name, err)
+		f.fault(name, path, err)
 		return nil
 	}
 	defer opened.Close()
@@ -198,10 +225,11 @@ func (f *finder) open(name, path string) *file {
 func (f *finder) read(r io.Reader, name, source string) *file {
 	content, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
-		f.fault(name, err)
+		f.fault(name, source, err)
 		return nil
 	}
 	if len(content) > maxFile {
+		f.unread = append(f.unread, source)
 		f.faults.Add(Pos{File: name}, "split it into several files", "larger than %d MiB", maxFile>>20)
 		return nil
 	}
@@ -212,7 +240,7 @@ func (f *finder) read(r io.Reader, name, source string) *file {
 
 // empty reports the paths that have no spec: something is missing there, and
 // what it described must not be taken as deleted.
-func (f *finder) empty() {
+func (f *finder) empty() (found []*place) {
 	for _, p := range f.places {
 		documents, faulty := 0, p.faulty
 		for _, file := range p.files {
@@ -227,12 +255,15 @@ func (f *finder) empty() {
 			hint = "a folder of specs has files that end in .yaml or .yml; one that shall have no workspace keeps its WorkspaceSet"
 		}
 		f.faults.Add(Pos{File: p.path}, hint, "no spec was found: nothing is taken as deleted")
+		found = append(found, p)
 	}
+	return found
 }
 
 // fault reports what the system says about a file, without the path that it
 // says it of: the place has it.
-func (f *finder) fault(name string, err error) {
+func (f *finder) fault(name, source string, err error) {
+	f.unread = append(f.unread, source)
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		err = path.Err
@@ -248,3 +279,6 @@ func isSpec(name string) bool {
 	base := filepath.Base(name)
 	return !strings.HasPrefix(base, ".") && (strings.HasSuffix(base, ".yaml") || strings.HasSuffix(base, ".yml"))
 }
+
+// inside is a folder as the start of the paths in it.
+func inside(folder string) string { return strings.TrimSuffix(folder, "/") + "/" }

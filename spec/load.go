@@ -3,6 +3,7 @@ package spec
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
 )
 
@@ -18,19 +19,35 @@ func load(paths []string, check func(checker)) (Set, error) {
 		return Set{}, errors.New("no spec was named (name a file, a folder, or - for standard input)")
 	}
 	var faults Errors
-	found := finder{seen: map[string]*file{}, faults: &faults}
+	found := newFinder(&faults)
 	for _, path := range paths {
 		found.find(path)
 	}
 	// What could not be read may have been the set.
 	l := loader{faults: &faults, check: check, set: Set{Name: DefaultSet, Sources: found.sources}, unsure: len(faults) > 0}
-	l.files(found.files)
+	for _, f := range found.files {
+		l.add(f.reading())
+		if f.documents == 0 {
+			l.set.Empty = append(l.set.Empty, f.source)
+		}
+	}
 	found.empty()
 	l.finish()
 	if err := faults.Err(); err != nil {
 		return Set{}, err
 	}
+	l.set.Folders = slices.Sorted(maps.Keys(found.folders))
 	return l.set, nil
+}
+
+// reading is what a file says by itself: its documents, before the set's
+// defaults are known.
+type reading struct {
+	*file
+	sets       []*tree
+	workspaces []described
+	faults     Errors
+	unsure     bool // there may be a set, or other defaults, that are not known
 }
 
 // loader turns documents into the workspaces of one set.
@@ -52,60 +69,85 @@ type described struct {
 	source string
 }
 
-func (l *loader) files(all []*file) {
-	for _, f := range all {
-		l.file(f)
-		if f.documents == 0 {
-			l.set.Empty = append(l.set.Empty, f.source)
-		}
-	}
-}
-
-func (l *loader) file(f *file) {
-	r := reader{file: f.name, faults: l.faults}
-	f.documents = 0
+func (f *file) reading() *reading {
+	said := &reading{file: f}
+	r := reader{file: f.name, faults: &said.faults}
 	for _, document := range r.documents(f.content) {
 		f.documents++
-		before := len(*l.faults)
-		known := ofSpecs().valid(document, l.faults)
+		before := len(said.faults)
+		known := ofSpecs().valid(document, &said.faults)
 		set := document.get("kind").text() == "WorkspaceSet"
 		switch {
 		case !known:
-			l.unsure = true
+			said.unsure = true
 		case set:
-			quantities("spec.defaults", document.get("spec", "defaults"), l.faults)
-			l.unsure = l.unsure || len(*l.faults) > before
-			l.nameSet(document)
+			quantities("spec.defaults", document.get("spec", "defaults"), &said.faults)
+			said.unsure = said.unsure || len(said.faults) > before
+			said.sets = append(said.sets, document)
 		default:
-			quantities("spec", document.get("spec"), l.faults)
-			l.workspaces = append(l.workspaces, described{document, f.source})
+			quantities("spec", document.get("spec"), &said.faults)
+			said.workspaces = append(said.workspaces, described{document, f.source})
 		}
 	}
 	f.faulty = r.gaveUp
-	l.unsure = l.unsure || r.gaveUp
+	said.unsure = said.unsure || r.gaveUp
+	return said
+}
+
+func (l *loader) add(said *reading) {
+	*l.faults = append(*l.faults, said.faults...)
+	l.unsure = l.unsure || said.unsure
+	for _, document := range said.sets {
+		l.nameSet(document)
+	}
+	l.workspaces = append(l.workspaces, said.workspaces...)
 }
 
 func (l *loader) nameSet(document *tree) {
-	at := document.at
-	name := document.get("metadata", "name")
-	if name != nil {
-		at = name.at
-	}
+	at := setAt(document)
 	if l.setAt != (Pos{}) {
-		l.faults.Add(at, "keep one of them, or load them one by one", "this is the second WorkspaceSet, the first is at %s", l.setAt)
+		l.faults.secondSet(at, l.setAt)
 		return
 	}
-	l.set.Name, l.setAt = name.text(), at
+	l.set.Name, l.setAt = document.get("metadata", "name").text(), at
 	l.defaults = document.get("spec", "defaults")
 }
 
-// finish makes the workspaces, now that the set's defaults are known.
-func (l *loader) finish() {
+// setAt is where a WorkspaceSet is named.
+func setAt(document *tree) Pos {
+	if name := document.get("metadata", "name"); name != nil {
+		return name.at
+	}
+	return document.at
+}
+
+func (e *Errors) secondSet(at, first Pos) {
+	e.Add(at, "keep one of them, or load them one by one", "this is the second WorkspaceSet, the first is at %s", first)
+}
+
+func (e *Errors) describedTwice(name string, at, first Pos) {
+	e.Add(at, "give one of them another name", "workspace %s is described twice, first at %s", name, first)
+}
+
+// checkDefaults finds the faults of the set's defaults, once they are known.
+func (l *loader) checkDefaults() {
 	if l.defaults != nil {
 		var w Workspace
 		l.inDefaults = l.defaults.all(map[Pos]bool{})
 		l.read(&w, l.defaults, true)
 	}
+}
+
+// finish makes the workspaces, now that the set's defaults are known.
+func (l *loader) finish() {
+	l.checkDefaults()
+	l.together()
+	l.faults.once()
+}
+
+// together makes the workspaces over the defaults, and finds those that
+// contradict each other.
+func (l *loader) together() {
 	first := map[string]Pos{}
 	for _, d := range l.workspaces {
 		w, ok := l.workspace(d)
@@ -114,15 +156,18 @@ func (l *loader) finish() {
 		}
 		at := w.At("metadata.name")
 		if before, twice := first[w.Name]; twice {
-			l.faults.Add(at, "give one of them another name", "workspace %s is described twice, first at %s", w.Name, before)
+			l.faults.describedTwice(w.Name, at, before)
 			continue
 		}
 		first[w.Name] = at
 		l.set.Workspaces = append(l.set.Workspaces, w)
 	}
-	slices.SortFunc(l.set.Workspaces, func(a, b Workspace) int { return cmp.Compare(a.Name, b.Name) })
+	sortByName(l.set.Workspaces)
 	checkPorts(l.set.Workspaces, l.faults)
-	l.faults.once()
+}
+
+func sortByName(workspaces []Workspace) {
+	slices.SortFunc(workspaces, func(a, b Workspace) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 // workspace is the workspace of a document, over the set's defaults. It is

@@ -2,307 +2,156 @@ package spec
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"path/filepath"
+	"maps"
 	"slices"
-	"strings"
 )
 
-// Memory is what files said when they last had no fault. With it specs are
-// loaded for a host that nobody watches over: what a faulty file described
-// stands as it was, and everything else is as it is now. The zero value
-// remembers nothing.
+// Memory is what files last said without a fault, so that a program that loads
+// them again and again goes on while some have one. The zero value remembers
+// nothing. It may hold secrets, as specs do.
+//
+// Its JSON form is for the next run of the program. Workspaces that no file
+// describes any more, and that stand all the same, lose their lines by it.
 type Memory struct {
-	files map[string]string    // the content that had no fault, by absolute path
-	last  map[string]Workspace // of the last result, by name; nil before the first
-	name  string               // of its set
-	stand map[string]Workspace // those that no content in files describes any more
+	files map[string][]byte // by source, what each last said
+	last  *result           // nil before the first
 }
 
-// Load reads the specs below paths as Policy.LoadSpecs does, but a fault is told
-// and not the end: a file that has one counts as it was when it had none, or is
-// left out when it always had. What a file or folder that cannot be read, or
-// that is empty, described stands. The set is not known, and nothing may be done
-// with it, when a file that names the set has never been read without a fault.
-func (m *Memory) Load(p Policy, host string, paths ...string) (set Set, faults Errors, known bool) {
-	a := attempt{memory: m, check: p.checks(host), faults: &faults}
-	if m.last == nil && len(m.files) > 0 {
-		m.recall(a.check)
-	}
-	a.find(paths)
-	for a.load() {
-	}
-	a.found.empty()
-	a.set.Faulty, a.set.Folders = a.faulty(), unique(a.found.folders)
-	known = !a.unknown()
-	if known {
-		a.standIn()
-		m.remember(a)
-	} else {
-		faults.Add(Pos{}, "mend the other faults first", "nothing is applied: what cannot be read may name the set and its defaults")
-	}
-	faults.once()
-	return a.set, faults, known
+// result is what a load gave, as far as files alone do not say it.
+type result struct {
+	paths      []string // that were loaded, absolute and sorted
+	name       string   // of the set
+	set        *kept    // what named it, nil when nothing did
+	workspaces []Workspace
 }
 
-// attempt is one loading: files with the content that they count with.
-type attempt struct {
-	memory *Memory
-	check  func(checker)
-	faults *Errors // of the files as they are now
-
-	found  finder
-	files  []*version
-	byName map[string]*version
-	lost   []string // paths that cannot be read, absolute
-	set    Set
-	named  bool // a document names the set
-	stand  map[string]Workspace
+// kept is a file as it was.
+type kept struct {
+	Source  string `json:"source"`
+	Content []byte `json:"content"`
 }
 
-// version is a file with the content that it counts with.
-type version struct {
-	*file
-	now string // its content now; "" when it is lost
-
-	current bool // it counts with its content now
-	out     bool // it is left out
-	faulty  bool // its content now has faults
-	wrong   bool // the content that it counts with has
+// Load reads the specs below paths, and finds what a policy does not allow, as
+// Policy.LoadSpecs does, but goes on when there are faults:
+//
+//   - a file with a fault, alone or together with others, stands as it was when
+//     it last had none; one that never was without is left out
+//   - what is empty or cannot be read stands as it was; a file that is gone from
+//     a folder that can be read is gone
+//   - a workspace that is gone stands as it was while a file with a fault has its
+//     name, or one cannot be read: it may be on its way there
+//   - what the policy does not allow is left out, whatever stood before
+//
+// The set has in Faulty what has a fault. Its workspaces never contradict each
+// other. Not ok means that the set's name or its defaults were never known: the
+// set then has nothing to plan from, only the folders to watch.
+func (m *Memory) Load(p Policy, host string, paths ...string) (set Set, faults Errors, ok bool) {
+	s := m.recall(paths)
+	s.check = p.judgeOn(host)
+	set = Set{Sources: s.found.sources, Folders: slices.Sorted(maps.Keys(s.found.folders))}
+	ok = s.settle()
+	s.report(ok)
+	switch {
+	case ok:
+		set.Name, set.Workspaces, set.Empty = s.loader.set.Name, s.workspaces(), s.empty
+		m.remember(s)
+	case m.last != nil && s.samePaths():
+		ok = true
+		s.faults.Add(Pos{}, "correct the other faults", "these specs do not go together: everything stands as it was")
+		set.Name, set.Workspaces = m.last.name, s.allowed(m.last.workspaces)
+	case len(s.found.places) > 0:
+		s.faults.Add(Pos{}, "correct the other faults", "it is not known which WorkspaceSet these specs have: nothing is applied")
+	}
+	set.Faulty = slices.Sorted(maps.Keys(s.doubts))
+	s.reportLast()
+	s.faults.once()
+	return set, s.faults.sorted(), ok
 }
 
-// find finds the files as they are now. Those of which only the memory knows,
-// because the way to them is lost, count as they were.
-func (a *attempt) find(paths []string) {
-	a.found = finder{seen: map[string]*file{}, faults: a.faults}
-	for _, path := range paths {
-		if path == stdin {
-			a.faults.Add(Pos{File: stdin}, "name files and folders", "standard input cannot be read again")
-			continue
-		}
-		a.found.find(path)
-	}
-	a.byName = map[string]*version{}
-	here := map[string]bool{}
-	for _, f := range a.found.files {
-		here[f.source] = true
-		a.add(&version{file: f, now: string(f.content), current: true})
-	}
-	a.lost = a.found.lost()
-	for source, content := range a.memory.files {
-		if !here[source] && slices.ContainsFunc(a.lost, func(lost string) bool { return within(source, lost) }) {
-			a.add(&version{file: &file{name: source, source: source, content: []byte(content)}, faulty: true})
+// remember keeps what stands now.
+func (m *Memory) remember(s *settling) {
+	m.files = map[string][]byte{}
+	for _, c := range s.files {
+		switch {
+		case c.stands != nil && c.stands == c.now:
+			m.files[c.source] = c.now.content
+		case c.before != nil:
+			m.files[c.source] = c.before
 		}
 	}
-	slices.SortFunc(a.files, func(x, y *version) int { return strings.Compare(x.source, y.source) })
-}
-
-// lost are the paths that cannot be read, or that have no files, absolute.
-func (f *finder) lost() []string {
-	var names []string
-	for _, fault := range *f.faults {
-		names = append(names, fault.Pos.File)
-	}
-	for _, p := range f.places {
-		if len(p.files) == 0 {
-			names = append(names, p.path)
-		}
-	}
-	for i, name := range names {
-		if absolute, err := filepath.Abs(name); err == nil {
-			names[i] = absolute
-		}
-	}
-	return unique(names)
-}
-
-func (a *attempt) add(v *version) {
-	a.files = append(a.files, v)
-	a.byName[v.name] = v
-}
-
-// load loads the files with the content that they count with, and reports
-// whether that has to be done again: a file with a fault counts as it was, or is
-// left out.
-func (a *attempt) load() (again bool) {
-	var faults Errors
-	l := loader{faults: &faults, check: a.check, set: Set{Name: DefaultSet, Sources: a.found.sources}}
-	for _, v := range a.files {
-		if !v.out {
-			l.files([]*file{v.file})
-		}
-	}
-	l.finish()
-	a.set, a.named = l.set, l.setAt != Pos{}
-	a.emptied(&faults)
-	for _, fault := range faults {
-		v := a.byName[fault.Pos.File]
-		if v == nil || v.out {
-			continue // it is of no file, or of one that has fallen back for another fault
-		}
-		if v.current {
-			*a.faults = append(*a.faults, fault)
-		}
-		v.wrong = true
-	}
-	for _, v := range a.files {
-		if v.wrong {
-			v.fallBack(a.memory.files[v.source])
-			again = true
-		}
-	}
-	return again
-}
-
-// emptied adds a fault for each file that described something and does not now.
-func (a *attempt) emptied(faults *Errors) {
-	for _, v := range a.files {
-		if v.current && v.documents == 0 && !v.file.faulty && a.memory.files[v.source] != "" {
-			faults.Add(Pos{File: v.name}, "describe it here, or delete the file", "it describes nothing now: what it described stands")
-		}
+	m.last = &result{paths: s.paths(), name: s.loader.set.Name, set: s.kept, workspaces: s.workspaces()}
+	if s.holder != nil {
+		m.last.set = &kept{s.holder.source, s.holder.stands.content}
 	}
 }
 
-// fallBack has a file that has a fault count as it was, when that is another
-// content.
-func (v *version) fallBack(was string) {
-	v.wrong = false
-	if !v.current || was == "" || was == v.now {
-		v.out, v.faulty, v.current = true, true, false
-		return
-	}
-	v.current, v.faulty, v.content = false, true, []byte(was)
-}
-
-// faulty are the paths of which it is not known what they say now.
-func (a *attempt) faulty() []string {
-	all := slices.Clone(a.lost)
-	for _, v := range a.files {
-		if v.faulty {
-			all = append(all, v.source)
-		}
-	}
-	return unique(all)
-}
-
-// unknown reports whether the set's name and defaults may be others than those
-// of the result: in a file that is left out, or that nobody has read yet.
-func (a *attempt) unknown() bool {
-	if a.named || a.memory.last != nil && a.memory.name == a.set.Name {
-		return false
-	}
-	return len(a.lost) > 0 || a.memory.last != nil && len(a.faulty()) > 0 ||
-		slices.ContainsFunc(a.files, func(v *version) bool { return v.out && strings.Contains(v.now, "WorkspaceSet") })
-}
-
-// standIn adds workspaces that are not described any more and that may have
-// moved to a file that is faulty now: its text has their names, or cannot be
-// read. Those of a file that is left out are left alone.
-func (a *attempt) standIn() {
-	described := map[string]bool{}
-	for _, w := range a.set.Workspaces {
-		described[w.Name] = true
-	}
-	a.stand = map[string]Workspace{}
-	for name, w := range a.memory.last {
-		if !described[name] && a.mayHave(w) {
-			a.set.Workspaces = append(a.set.Workspaces, w)
-			a.stand[name] = w
-		}
-	}
-	slices.SortFunc(a.set.Workspaces, func(x, y Workspace) int { return strings.Compare(x.Name, y.Name) })
-}
-
-func (a *attempt) mayHave(w Workspace) bool {
-	for _, v := range a.files {
-		if v.out && v.source == w.Source {
-			return false
-		}
-	}
-	return len(a.lost) > 0 || slices.ContainsFunc(a.files, func(v *version) bool {
-		return v.faulty && strings.Contains(v.now, w.Name)
-	})
-}
-
-// remember takes the result, and the content that had no fault. Files that are
-// gone are forgotten.
-func (m *Memory) remember(a attempt) {
-	before := m.files
-	m.files = map[string]string{}
-	for _, v := range a.files {
-		if was, had := before[v.source]; had {
-			m.files[v.source] = was
-		}
-		if v.current && v.documents > 0 {
-			m.files[v.source] = v.now
-		}
-	}
-	m.name, m.last, m.stand = a.set.Name, map[string]Workspace{}, a.stand
-	for _, w := range a.set.Workspaces {
-		m.last[w.Name] = w
-	}
-}
-
-// recall makes the last result from what is remembered.
-func (m *Memory) recall(check func(checker)) {
-	var none Errors
-	l := loader{faults: &none, check: check, set: Set{Name: DefaultSet}}
-	for source, content := range m.files {
-		l.file(&file{name: source, source: source, content: []byte(content)})
-	}
-	l.finish()
-	m.name, m.last = l.set.Name, map[string]Workspace{}
-	for _, w := range l.set.Workspaces {
-		m.last[w.Name] = w
-	}
-	for name, w := range m.stand {
-		m.last[name] = w
-	}
-}
-
-func unique(all []string) []string {
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// memoryVersion is the version of the form in which a memory is written.
+// memoryVersion is that of the form below. A new one is for what an older
+// program would misread.
 const memoryVersion = 1
 
-// memoryForm is that form.
-type memoryForm struct {
-	Version int               `json:"version"`
-	Files   map[string]string `json:"files"`
-	Stand   []standing        `json:"standing,omitempty"`
+// stored is a Memory as JSON.
+type stored struct {
+	Version int           `json:"version"`
+	Files   []kept        `json:"files"`
+	Last    *storedResult `json:"last,omitempty"`
 }
 
-type standing struct {
+type storedResult struct {
+	Paths      []string          `json:"paths"`
+	Name       string            `json:"name"`
+	Set        *kept             `json:"set,omitempty"`
+	Workspaces []storedWorkspace `json:"workspaces"`
+}
+
+type storedWorkspace struct {
 	Source string    `json:"source"`
 	Spec   Workspace `json:"spec"`
 }
 
-// MarshalJSON writes what is remembered. It has what the files have: secrets too.
+// MarshalJSON writes all of it.
 func (m *Memory) MarshalJSON() ([]byte, error) {
-	form := memoryForm{Version: memoryVersion, Files: m.files}
-	for _, w := range m.stand {
-		form.Stand = append(form.Stand, standing{w.Source, w})
+	form := stored{Version: memoryVersion}
+	for _, source := range slices.Sorted(maps.Keys(m.files)) {
+		form.Files = append(form.Files, kept{source, m.files[source]})
 	}
-	slices.SortFunc(form.Stand, func(x, y standing) int { return strings.Compare(x.Spec.Name, y.Spec.Name) })
+	if m.last != nil {
+		form.Last = &storedResult{Paths: m.last.paths, Name: m.last.name, Set: m.last.set}
+		for _, w := range m.last.workspaces {
+			form.Last.Workspaces = append(form.Last.Workspaces, storedWorkspace{w.Source, w})
+		}
+	}
 	return json.Marshal(form)
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote.
+// UnmarshalJSON reads what MarshalJSON wrote. After an error the memory is as
+// it was before.
 func (m *Memory) UnmarshalJSON(text []byte) error {
-	var form memoryForm
+	var form stored
+	if err := json.Unmarshal(text, &struct{ Version *int }{&form.Version}); err != nil {
+		return fmt.Errorf("what is remembered of specs cannot be read: %w (remove it to begin anew)", err)
+	}
+	switch {
+	case form.Version > memoryVersion:
+		return fmt.Errorf("what is remembered of specs has version %d, and this carrel knows up to %d (install a newer carrel, or remove it to begin anew)", form.Version, memoryVersion)
+	case form.Version < 1:
+		return errors.New("what is remembered of specs has no version (remove it to begin anew)")
+	}
 	if err := json.Unmarshal(text, &form); err != nil {
-		return err
+		return fmt.Errorf("what is remembered of specs cannot be read: %w (remove it to begin anew)", err)
 	}
-	if form.Version != memoryVersion {
-		return fmt.Errorf("it has version %d, this carrel knows %d", form.Version, memoryVersion)
+	read := Memory{files: map[string][]byte{}}
+	for _, f := range form.Files {
+		read.files[f.Source] = f.Content
 	}
-	*m = Memory{files: form.Files, stand: map[string]Workspace{}}
-	for _, s := range form.Stand {
-		s.Spec.Source = s.Source
-		m.stand[s.Spec.Name] = s.Spec
+	if form.Last != nil {
+		read.last = &result{paths: form.Last.Paths, name: form.Last.Name, set: form.Last.Set}
+		for _, w := range form.Last.Workspaces {
+			w.Spec.Source = w.Source
+			read.last.workspaces = append(read.last.workspaces, w.Spec)
+		}
 	}
+	*m = read
 	return nil
 }

@@ -1,326 +1,315 @@
 package spec_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"carrel/spec"
 )
 
-// remembered is a folder of specs that is loaded again and again.
-type remembered struct {
-	t      *testing.T
-	root   string
-	memory *spec.Memory
-	policy spec.Policy
-}
-
-func newRemembered(t *testing.T) *remembered {
-	root := filepath.Join(t.TempDir(), "specs")
-	if err := os.Mkdir(root, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return &remembered{t: t, root: root, memory: &spec.Memory{}}
-}
-
-// write writes a file; what is "" is removed, what is "dir" becomes a folder.
-func (r *remembered) write(name, content string) {
-	r.t.Helper()
-	path := filepath.Join(r.root, name)
-	err := os.RemoveAll(path)
-	switch {
-	case err != nil:
-	case content == "dir":
-		err = os.Mkdir(path, 0o755)
-	case content != "":
-		if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
-			err = os.WriteFile(path, []byte(content), 0o644)
+// TestMemory runs the script of each archive in testdata/memory. Its commands
+// are those of agent.run, and its result is what each load gives.
+func TestMemory(t *testing.T) {
+	golden(t, "testdata/memory", func(archive *txtar.Archive) string {
+		dir, err := os.Getwd()
+		if err != nil {
+			t.Fatal(err)
 		}
+		var a agent
+		for line := range strings.Lines(string(archive.Files[0].Data)) {
+			if words := strings.Fields(line); len(words) > 0 {
+				a.run(t, words[0], words[1:]...)
+			}
+		}
+		return strings.ReplaceAll(a.out.String(), dir, "$DIR")
+	})
+}
+
+// agent loads specs again and again.
+type agent struct {
+	memory spec.Memory
+	policy spec.Policy
+	out    strings.Builder
+}
+
+func (a *agent) run(t *testing.T, command string, args ...string) {
+	t.Helper()
+	var err error
+	switch command {
+	case "write": // a file, and the words for what it says
+		write(t, args[0], said(args[1:]...))
+	case "rm":
+		err = os.RemoveAll(args[0])
+	case "mv":
+		err = os.Rename(args[0], args[1])
+	case "mkdir":
+		err = os.MkdirAll(args[0], 0o700)
+	case "ln": // a target, and the name of the link
+		err = os.MkdirAll(filepath.Dir(args[1]), 0o700)
+		link(t, args[0], args[1])
+	case "policy": // the images that are allowed
+		write(t, "policy.yaml", envelope+"images: ["+strings.Join(args, ", ")+"]\n")
+		a.policy, err = spec.LoadPolicy("policy.yaml")
+	case "restart":
+		var text []byte
+		text, err = json.Marshal(&a.memory)
+		a.memory = spec.Memory{}
+		if err == nil {
+			err = json.Unmarshal(text, &a.memory)
+		}
+	case "load":
+		fmt.Fprintf(&a.out, "load %s\n%s", strings.Join(args, " "), loaded(a.memory.Load(a.policy, "h", args...)))
+	default:
+		t.Fatalf("no command %s", command)
 	}
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatalf("%s %v: %v", command, args, err)
 	}
 }
 
-// load gives what a load has: the set and its workspaces with their images, and
-// the faults, with paths below the root.
-func (r *remembered) load() string {
-	r.t.Helper()
-	set, faults, known := r.memory.Load(r.policy, "h", r.root)
-	var b strings.Builder
-	if known {
-		fmt.Fprintf(&b, "set %s:", set.Name)
-		for _, w := range set.Workspaces {
-			fmt.Fprintf(&b, " %s=%s", w.Name, strings.TrimPrefix(w.Image, "docker.io/library/"))
+// said is the text of a file: NAME[=TAG][:PORT] is a workspace, and set:NAME[=DIR]
+// a WorkspaceSet with a default.
+func said(words ...string) string {
+	var text strings.Builder
+	for _, word := range words {
+		text.WriteString("---\n")
+		kind, name, special := strings.Cut(word, ":")
+		switch name, value, valued := strings.Cut(name, "="); {
+		case kind == "set":
+			text.WriteString("apiVersion: carrel/v1\nkind: WorkspaceSet\nmetadata: {name: " + name + "}\n")
+			if valued {
+				text.WriteString("spec: {defaults: {workingDir: " + value + "}}\n")
+			}
+		case kind == "setimage":
+			text.WriteString("apiVersion: carrel/v1\nkind: WorkspaceSet\nmetadata: {name: " + name + "}\nspec: {defaults: {image: \"" + value + "\"}}\n")
+		case kind == "setnet":
+			text.WriteString("apiVersion: carrel/v1\nkind: WorkspaceSet\nmetadata: {name: " + name + "}\nspec: {defaults: {network: {mode: " + value + "}}}\n")
+		case kind == "setport":
+			text.WriteString("apiVersion: carrel/v1\nkind: WorkspaceSet\nmetadata: {name: " + name + "}\nspec: {defaults: {network: {ports: [{host: " + value + ", container: 80}]}}}\n")
+		case kind == "noimage":
+			text.WriteString("apiVersion: carrel/v1\nkind: Workspace\nmetadata: {name: " + name + "}\nspec: {}\n")
+		case kind == "unknown":
+			text.WriteString(workspace(name, "  unknown: 1\n"))
+		case word == "nothing":
+			text.WriteString("# nothing\n")
+		case word == "half":
+			text.WriteString("apiVersion: carrel/v1\nkind: {")
+		case word == "large":
+			text.WriteString(strings.Repeat("#\n", 1<<19))
+		default:
+			name, tag, tagged := strings.Cut(kind, "=")
+			if !tagged {
+				tag = "1"
+			}
+			text.WriteString("apiVersion: carrel/v1\nkind: Workspace\nmetadata: {name: " + name + "}\nspec:\n  image: app:" + tag + "\n")
+			if special {
+				text.WriteString("  network: {ports: [{host: " + strings.TrimPrefix(word, kind+":") + ", container: 80}]}\n")
+			}
 		}
+	}
+	return text.String()
+}
+
+// loaded is what a load gives as a text.
+func loaded(set spec.Set, faults spec.Errors, ok bool) string {
+	var b strings.Builder
+	if ok {
+		fmt.Fprintf(&b, "  set %s\n", set.Name)
 	} else {
-		b.WriteString("unknown")
+		b.WriteString("  nothing is known\n")
+	}
+	for _, w := range set.Workspaces {
+		fmt.Fprintf(&b, "  %s %s", w.Name, strings.TrimPrefix(w.Image, "docker.io/library/"))
+		if w.WorkingDir != "" {
+			b.WriteString(" in " + w.WorkingDir)
+		}
+		for _, p := range w.Network.Ports {
+			fmt.Fprintf(&b, " at %d", p.Host)
+		}
+		b.WriteString(" by " + w.Source + "\n")
 	}
 	for _, fault := range faults {
-		b.WriteString("\n" + strings.ReplaceAll(fault.Error(), r.root+"/", ""))
+		b.WriteString("  fault: " + fault.Error() + "\n")
 	}
-	return strings.ReplaceAll(b.String(), r.root, "ROOT")
+	for _, source := range set.Faulty {
+		b.WriteString("  faulty: " + source + "\n")
+	}
+	for _, source := range set.Empty {
+		b.WriteString("  empty: " + source + "\n")
+	}
+	return b.String()
 }
 
-func (r *remembered) loads(want string) {
-	r.t.Helper()
-	if diff := cmp.Diff(strings.TrimSpace(want), r.load()); diff != "" {
-		r.t.Errorf("loaded (-want +got):\n%s", diff)
+// A memory that cannot be read leaves the one that is there.
+func TestMemoryThatIsBroken(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "a.yaml", said("a"))
+	var memory spec.Memory
+	if _, _, ok := memory.Load(spec.Policy{}, "", "a.yaml"); !ok {
+		t.Fatal("nothing was loaded")
+	}
+	before, err := json.Marshal(&memory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"":              "unexpected end of JSON input",
+		"{":             "unexpected end of JSON input",
+		"[]":            "what is remembered of specs cannot be read: json: cannot unmarshal array into Go value of type struct { Version *int } (remove it to begin anew)",
+		"{}":            "what is remembered of specs has no version (remove it to begin anew)",
+		`{"version":2}`: "what is remembered of specs has version 2, and this carrel knows up to 1 (install a newer carrel, or remove it to begin anew)",
+		`{"version":1,"files":[{"source":"/a","content":"!"}]}`:                       "what is remembered of specs cannot be read: illegal base64 data at input byte 0 (remove it to begin anew)",
+		`{"version":1,"last":{"workspaces":[{"spec":{"stop":{"gracePeriod":"x"}}}]}}`: `what is remembered of specs cannot be read: time: invalid duration "x" (remove it to begin anew)`,
+	} {
+		err := json.Unmarshal([]byte(text), &memory)
+		if diff := cmp.Diff(want, fmt.Sprint(err)); diff != "" {
+			t.Errorf("%s:\n%s", text, diff)
+		}
+	}
+	after, err := json.Marshal(&memory)
+	if diff := cmp.Diff(string(before), string(after)); err != nil || diff != "" {
+		t.Error(err, diff)
 	}
 }
 
-// restart has the memory written and read, as by another run of the program.
-func (r *remembered) restart() {
-	r.t.Helper()
-	text, err := json.Marshal(r.memory)
+// What a workspace that stands without a file has is the same after a restart,
+// but for its lines.
+func TestMemoryKeepsWorkspaces(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "specs/a.yaml", workspace("a", `  autoStart: false
+  env: [{name: A, value: ""}]
+  command: []
+  devices: [nvidia.com/gpu=0]
+  mounts: [{source: /srv, target: /srv, readOnly: true}]
+  resources: {limits: {cpu: 1500m, memory: 4Gi, pids: 1}}
+  stop: {signal: SIGINT, gracePeriod: 0s}
+  network: {mode: cni, ports: [{host: 80, container: 80, hostIP: 127.0.0.1}]}
+  host: h
+`)+"---\n"+workspace("b", ""))
+	var memory, restarted spec.Memory
+	want, _, _ := memory.Load(spec.Policy{}, "h", "specs")
+	text, err := json.Marshal(&memory)
 	if err == nil {
-		r.memory = &spec.Memory{}
-		err = json.Unmarshal(text, r.memory)
+		err = json.Unmarshal(text, &restarted)
 	}
 	if err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-func bot(name, image string) string {
-	return fmt.Sprintf("apiVersion: carrel/v1\nkind: Workspace\nmetadata: {name: %s}\nspec: {image: \"%s\"}\n---\n", name, image)
-}
-
-func named(set, image string) string {
-	return fmt.Sprintf("apiVersion: carrel/v1\nkind: WorkspaceSet\nmetadata: {name: %s}\nspec: {defaults: {image: \"%s\"}}\n", set, image)
-}
-
-const (
-	broken = "apiVersion: carrel/v1\nkind: Workspace\n  metadata: wrong\n"
-	plain  = "apiVersion: carrel/v1\nkind: Workspace\nmetadata: {name: plain}\nspec: {}\n" // its image is the set's default
-)
-
-func TestAFaultyFileStands(t *testing.T) {
-	for _, restarts := range []bool{false, true} {
-		r := newRemembered(t)
-		then := func(want string) {
-			t.Helper()
-			r.loads(want)
-			if restarts {
-				r.restart()
-			}
-		}
-		r.write("a.yaml", bot("a", "x:1"))
-		r.write("b.yaml", bot("b", "x:1"))
-		then("set default: a=x:1 b=x:1")
-		r.write("a.yaml", broken)
-		r.write("b.yaml", bot("b", "x:2"))
-		fault := "\na.yaml:3:1: not valid YAML: mapping values are not allowed in this context"
-		then("set default: a=x:1 b=x:2" + fault)
-		r.write("b.yaml", "")
-		then("set default: a=x:1" + fault)
-		r.write("a.yaml", bot("a", "x:3"))
-		then("set default: a=x:3")
-		r.write("a.yaml", "# nothing\n")
-		then("set default: a=x:3\na.yaml: it describes nothing now: what it described stands (describe it here, or delete the file)")
-		r.write("a.yaml", "dir")
-		r.write("c.yaml", bot("c", "x:1"))
-		then("set default: c=x:1")
-	}
-}
-
-func TestAVanishedFolderStands(t *testing.T) {
-	r := newRemembered(t)
-	r.write("a.yaml", bot("a", "x:1"))
-	r.write("sub/b.yaml", bot("b", "x:1"))
-	r.loads("set default: a=x:1 b=x:1")
-	away := r.root + ".away"
-	rename := func(from, to string) {
-		t.Helper()
-		if err := os.Rename(from, to); err != nil {
-			t.Fatal(err)
-		}
-	}
-	rename(r.root, away)
-	r.loads("set default: a=x:1 b=x:1\nROOT: no such file or directory (check the path)")
-	r.restart()
-	if err := os.Mkdir(r.root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r.loads("set default: a=x:1 b=x:1\nROOT: no spec was found: nothing is taken as deleted " +
-		"(a folder of specs has files that end in .yaml or .yml; one that shall have no workspace keeps its WorkspaceSet)")
-	if err := os.Remove(r.root); err != nil {
+	write(t, "specs/a.yaml", said("c", "half"))
+	write(t, "specs/b.yaml", said("b"))
+	link(t, "nowhere", "specs/c.yaml")
+	if err := os.Remove("specs/a.yaml"); err != nil {
 		t.Fatal(err)
 	}
-	rename(away, r.root)
-	r.loads("set default: a=x:1 b=x:1")
-	r.write("sub", "")
-	r.loads("set default: a=x:1") // a folder that was removed is a deletion
+	got, _, _ := restarted.Load(spec.Policy{}, "h", "specs")
+	if diff := cmp.Diff(want.Workspaces[0], got.Workspaces[0], cmpopts.IgnoreUnexported(spec.Workspace{}), cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+	if at := got.Workspaces[0].At("network.mode"); at.Line != 0 || at.File != want.Workspaces[0].Source {
+		t.Errorf("it has a line: %s", at)
+	}
 }
 
-func TestAFileThatCannotBeReadStands(t *testing.T) {
-	r := newRemembered(t)
-	r.write("a.yaml", bot("a", "x:1"))
-	r.write("b.yaml", bot("b", "x:1"))
-	r.loads("set default: a=x:1 b=x:1")
-	r.write("a.yaml", "")
-	if err := os.Symlink("nowhere", filepath.Join(r.root, "a.yaml")); err != nil {
-		t.Fatal(err)
-	}
-	r.loads("set default: a=x:1 b=x:1\na.yaml: no such file or directory (check the path)")
-}
-
-func TestAFaultySetStands(t *testing.T) {
-	r := newRemembered(t)
-	r.write("set.yaml", named("bots", "x:1"))
-	r.write("a.yaml", plain)
-	r.loads("set bots: plain=x:1")
-	r.restart()
-	r.write("set.yaml", strings.Replace(named("bots", "x:2"), "defaults", "defaullts", 1))
-	r.write("b.yaml", bot("b", "x:3"))
-	r.loads("set bots: b=x:3 plain=x:1\nset.yaml:4:8: unknown field \"defaullts\" in spec (did you mean \"defaults\"?)")
-	r.write("set.yaml", named("bots", "x:2"))
-	r.loads("set bots: b=x:3 plain=x:2")
-}
-
-func TestASetThatWasNeverReadIsUnknown(t *testing.T) {
-	r := newRemembered(t)
-	r.write("set.yaml", strings.Replace(named("bots", "x:2"), "defaults", "defaullts", 1))
-	r.write("b.yaml", bot("b", "x:3"))
-	if got := r.load(); !strings.HasPrefix(got, "unknown\n") || !strings.Contains(got, "nothing is applied: what cannot be read may name the set") {
-		t.Errorf("loaded %s", got)
-	}
-	r.write("set.yaml", named("bots", "x:2"))
-	r.loads("set bots: b=x:3")
-}
-
-func TestAWorkspaceThatMovedToAFaultyFileStands(t *testing.T) {
-	r := newRemembered(t)
-	r.write("a.yaml", bot("a", "x:1")+bot("moved", "x:1")+bot("gone", "x:1"))
-	r.write("b.yaml", bot("b", "x:1"))
-	r.loads("set default: a=x:1 b=x:1 gone=x:1 moved=x:1")
-	r.write("a.yaml", bot("a", "x:2"))
-	r.write("b.yaml", bot("b", "x:2")+bot("moved", "X X"))
-	if got := r.load(); !strings.HasPrefix(got, "set default: a=x:2 b=x:1 moved=x:1\nb.yaml:") {
-		t.Errorf("loaded %s", got)
-	}
-	r.restart()
-	if got := r.load(); !strings.HasPrefix(got, "set default: a=x:2 b=x:1 moved=x:1\nb.yaml:") {
-		t.Errorf("after a restart, loaded %s", got)
-	}
-	r.write("b.yaml", bot("b", "x:2")+bot("moved", "x:2"))
-	r.loads("set default: a=x:2 b=x:2 moved=x:2")
-}
-
-func TestFaultsAcrossFilesStand(t *testing.T) {
-	r := newRemembered(t)
-	r.write("a.yaml", bot("a", "x:1"))
-	r.write("b.yaml", bot("b", "x:1"))
-	r.loads("set default: a=x:1 b=x:1")
-	r.write("b.yaml", bot("a", "x:2"))
-	r.loads("set default: a=x:1 b=x:1\nb.yaml:3:18: workspace a is described twice, first at a.yaml:3:18 (give one of them another name)")
-	r.write("c.yaml", bot("b", "x:3")) // b of the last good b.yaml stands
-	if got := r.load(); !strings.HasPrefix(got, "set default: a=x:1 b=x:1\n") || strings.Count(got, "\n") != 2 {
-		t.Errorf("loaded %s", got)
-	}
-	r.write("b.yaml", "")
-	r.loads("set default: a=x:1 b=x:3")
-}
-
-func TestATightenedPolicyLeavesAlone(t *testing.T) {
-	r := newRemembered(t)
-	r.write("a.yaml", bot("a", "x:1"))
-	r.write("b.yaml", bot("b", "y:1"))
-	r.loads("set default: a=x:1 b=y:1")
-	r.policy.Images = []string{"docker.io/library/y:*"}
-	set, faults, known := r.memory.Load(r.policy, "h", r.root)
-	if !known || len(set.Workspaces) != 1 || len(faults) != 1 || !set.Doubts(filepath.Join(r.root, "a.yaml")) || set.Doubts(filepath.Join(r.root, "b.yaml")) {
-		t.Errorf("known %v, set %+v, faults %v", known, set, faults)
-	}
-	r.policy.Images = nil
-	r.loads("set default: a=x:1 b=y:1")
-}
-
-func TestFoldersOfFilesAndLinks(t *testing.T) {
-	r := newRemembered(t)
-	r.write("..1/a.yaml", bot("a", "x:1"))
-	r.write("sub/deep/b.yaml", bot("b", "x:1"))
-	for link, target := range map[string]string{"..data": "..1", "a.yaml": "..data/a.yaml"} {
-		if err := os.Symlink(target, filepath.Join(r.root, link)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	set, faults, _ := r.memory.Load(spec.Policy{}, "h", r.root)
-	if faults != nil {
-		t.Fatal(faults)
-	}
-	root, err := filepath.EvalSymlinks(r.root)
+// When what is remembered of the set is of no use, the last result stands.
+func TestMemoryAsAWhole(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "specs/set.yaml", said("set:bots=/one"))
+	write(t, "specs/a.yaml", said("a", "b=2"))
+	var memory spec.Memory
+	memory.Load(spec.Policy{}, "h", "specs")
+	text, err := json.Marshal(&memory)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{root, root + "/..1", root + "/sub", root + "/sub/deep"}, set.Folders); diff != "" {
-		t.Errorf("folders (-want +got):\n%s", diff)
+	old := base64.StdEncoding.EncodeToString([]byte(said("set:bots=/one")))
+	if err := json.Unmarshal(bytes.ReplaceAll(text, []byte(old), []byte("AAAA")), &memory); err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestABrokenMemoryIsAnError(t *testing.T) {
-	for _, text := range []string{`{"version": 2}`, `{}`, `[]`, `{`} {
-		if err := json.Unmarshal([]byte(text), &spec.Memory{}); err == nil || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: %v", text, err)
+	write(t, "specs/set.yaml", said("half"))
+	write(t, "specs/a.yaml", said("a=3", "c:99999999"))
+	write(t, "policy.yaml", envelope+"images: [\"docker.io/library/app:1\"]\n")
+	policy, err := spec.LoadPolicy("policy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `  set bots
+  a app:1 in /one by $DIR/specs/a.yaml
+  fault: these specs do not go together: everything stands as it was (correct the other faults)
+  fault: specs/a.yaml: what stood before is left out: image docker.io/library/app:2 is not allowed here (the policy of this host, policy.yaml, allows docker.io/library/app:1)
+  fault: specs/a.yaml:6:10: image docker.io/library/app:3 is not allowed here (the policy of this host, policy.yaml, allows docker.io/library/app:1)
+  fault: specs/a.yaml:13:28: spec.network.ports[0].host must be at most 65535
+  fault: specs/set.yaml:4:1: not valid YAML: did not find expected node content
+  faulty: $DIR/specs/a.yaml
+  faulty: $DIR/specs/set.yaml
+`
+	for range 2 {
+		got := strings.ReplaceAll(loaded(memory.Load(policy, "h", "specs")), filepath.Dir(absolute(t, "specs")), "$DIR")
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
 		}
 	}
+	write(t, "specs/set.yaml", said("set:cats"))
+	write(t, "specs/a.yaml", said("a"))
+	if diff := cmp.Diff("  set cats\n  a app:1 by "+absolute(t, "specs/a.yaml")+"\n", loaded(memory.Load(policy, "h", "specs"))); diff != "" {
+		t.Error(diff)
+	}
 }
 
-// TestMemoryKeepsItsPromise edits files at random, and checks each load against
-// a model: what a faulty file described when it was good is there as it was, and
-// what good files describe is there as it is.
-func TestMemoryKeepsItsPromise(t *testing.T) {
-	for seed := range uint64(60) {
-		random := rand.New(rand.NewPCG(seed, 1))
-		r := newRemembered(t)
-		good := map[string]map[string]string{} // by file, what it described: name to image
-		faulty := map[string]bool{}
-		r.write("set.yaml", named("s", "x:0"))
-		for step := range 40 {
-			file := fmt.Sprintf("%d.yaml", random.IntN(4))
-			describes := map[string]string{}
-			content := ""
-			for i := range random.IntN(3) {
-				name, image := fmt.Sprintf("%c%d", 'a'+file[0]-'0', i), fmt.Sprintf("x:%d", step)
-				describes[name] = image
-				content += bot(name, image)
-			}
-			switch kind := random.IntN(6); {
-			case kind == 0:
-				r.write(file, "")
-				delete(good, file)
-				delete(faulty, file)
-			case kind == 1 || content == "":
-				r.write(file, content+"spec: [")
-				faulty[file] = true
-			default:
-				r.write(file, content)
-				good[file] = describes
-				delete(faulty, file)
-			}
-			if random.IntN(5) == 0 {
-				r.restart()
-			}
-			set, faults, known := r.memory.Load(spec.Policy{}, "h", r.root)
-			got, want := map[string]string{}, map[string]string{}
-			for _, w := range set.Workspaces {
-				got[w.Name] = strings.TrimPrefix(w.Image, "docker.io/library/")
-			}
-			for _, all := range good {
-				for name, image := range all {
-					want[name] = image
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// The work of a load grows with the files, whatever the number of faults.
+func BenchmarkMemory(b *testing.B) {
+	const files = 10_000
+	for _, test := range []struct {
+		name string
+		then func(i int) string
+	}{
+		{"good", func(i int) string { return said(fmt.Sprintf("w%d=2", i)) }},
+		{"half", func(i int) string { return said(fmt.Sprintf("w%d", i), "half") }},
+		{"shifted", func(i int) string {
+			return said(append([]string{fmt.Sprintf("w%d", i+1)}, []string{"half"}[:i/(files-1)]...)...)
+		}},
+		{"swapped", func(i int) string { return said(fmt.Sprintf("w%d", files-i-1)) }},
+		{"one name", func(int) string { return said("w0") }},
+		{"one port", func(i int) string { return said(fmt.Sprintf("w%d:80", i)) }},
+		{"sets", func(i int) string { return said(fmt.Sprintf("w%d", i), "set:bots") }},
+		{"moved away", func(i int) string { return said(fmt.Sprintf("x%d", i), fmt.Sprintf("unknown:w%d", (i+1)%files)) }},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			dir := b.TempDir()
+			save := func(text func(i int) string) {
+				for i := range files {
+					if err := os.WriteFile(fmt.Sprintf("%s/%05d.yaml", dir, i), []byte(text(i)), 0o600); err != nil {
+						b.Fatal(err)
+					}
 				}
 			}
-			if diff := cmp.Diff(want, got); diff != "" || !known || len(faulty) > 0 != (len(faults) > 0) {
-				t.Fatalf("seed %d, step %d: known %v, faulty %v, faults %v (-want +got):\n%s", seed, step, known, faulty, faults, diff)
+			save(func(i int) string { return said(fmt.Sprintf("w%d", i)) })
+			var memory spec.Memory
+			memory.Load(spec.Policy{}, "", dir)
+			save(test.then)
+			for b.Loop() {
+				if _, _, ok := memory.Load(spec.Policy{}, "", dir); !ok {
+					b.Fatal("nothing is known")
+				}
 			}
-		}
+		})
 	}
 }

@@ -19,10 +19,11 @@ import (
 // A mount is looked at where it leads to now. Who can write to a folder above
 // its source can make it lead elsewhere later.
 func (p Policy) LoadSpecs(host string, paths ...string) (Set, error) {
-	return load(paths, p.checks(host))
+	return load(paths, p.judgeOn(host))
 }
 
-func (p Policy) checks(host string) func(checker) {
+// judgeOn is the judge of the workspaces that a host may apply.
+func (p Policy) judgeOn(host string) func(checker) {
 	return func(c checker) {
 		if host == "" || c.Host == "" || c.Host == host {
 			p.judge(c)

@@ -23,28 +23,44 @@ func (p Port) Meets(o Port) bool {
 	return p.Host == o.Host && p.Protocol == o.Protocol && !otherIP
 }
 
+// ports are those that workspaces want of their hosts.
+type ports map[portKey][]port
+
+type portKey struct {
+	number   int
+	protocol string
+}
+
+func (p port) key() portKey { return portKey{p.Host, p.Protocol} }
+
+// portsOf are the ports that a workspace wants, without those that have a
+// fault.
+func portsOf(w *Workspace) (wanted []port) {
+	for i, p := range w.Network.Ports {
+		if p.Host != 0 {
+			wanted = append(wanted, port{w, fmt.Sprintf("network.ports[%d].host", i), p})
+		}
+	}
+	return wanted
+}
+
 // checkPorts finds ports of a host that two workspaces want, or one twice.
 func checkPorts(workspaces []Workspace, faults *Errors) {
-	type key struct {
-		number   int
-		protocol string
-	}
-	taken := map[key][]port{}
+	taken := ports{}
 	for i := range workspaces {
-		w := &workspaces[i]
-		for j, wanted := range w.Network.Ports {
-			if wanted.Host == 0 { // its fault is reported
-				continue
-			}
-			key, p := key{wanted.Host, wanted.Protocol}, port{w, fmt.Sprintf("network.ports[%d].host", j), wanted}
-			for _, o := range taken[key] {
+		for _, p := range portsOf(&workspaces[i]) {
+			for _, o := range taken[p.key()] {
 				if p.meets(o) {
-					faults.Add(w.At(p.at), "choose another port",
-						"port %d/%s of the host is wanted by %s too, at %s", p.Host, p.Protocol, o.w.Name, o.w.At(o.at))
+					faults.portTaken(p, o)
 					break
 				}
 			}
-			taken[key] = append(taken[key], p)
+			taken[p.key()] = append(taken[p.key()], p)
 		}
 	}
+}
+
+func (e *Errors) portTaken(p, by port) {
+	e.Add(p.w.At(p.at), "choose another port",
+		"port %d/%s of the host is wanted by %s too, at %s", p.Host, p.Protocol, by.w.Name, by.w.At(by.at))
 }

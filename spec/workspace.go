@@ -215,38 +215,50 @@ type Set struct {
 	// Empty are the files that were loaded and describe nothing, absolute.
 	Empty []string
 
-	// Faulty are the files and folders that cannot be read or have faults, as a
-	// Memory loads them, absolute.
-	Faulty []string
-
-	// Folders are those that have files, or links to them, absolute and without
-	// symlinks, as they are when a Memory loads them.
+	// Folders are those in which a change can change the set, absolute and
+	// without symlinks, sorted: all that were read, and those of the symlinks
+	// that were followed and of what they lead to.
 	Folders []string
+
+	// Faulty are the files that have a fault and, ending in a slash, the
+	// folders that could not be read, absolute and sorted. Only a Memory
+	// loads a set that has any.
+	Faulty []string
 }
 
-// Doubts reports whether it is not known what the file that described a
-// workspace says now.
+// Covers reports whether a file that described a workspace before was among
+// what was loaded now: if so, and the workspace is not in the set, its
+// description was taken away. What comes by standard input may be something
+// else each time.
+func (s Set) Covers(source string) bool {
+	return source != stdin && slices.ContainsFunc(s.Sources, func(loaded string) bool {
+		return loaded == source || strings.HasSuffix(loaded, "/") && strings.HasPrefix(source, loaded)
+	})
+}
+
+// Doubts reports whether a file that described a workspace before may still
+// describe it: it has a fault, or it cannot be told whether it is there.
 func (s Set) Doubts(source string) bool {
-	return slices.ContainsFunc(s.Faulty, func(faulty string) bool { return within(source, faulty) })
-}
-
-// within reports whether a path is another one, or below it.
-func within(path, other string) bool {
-	return path == other || strings.HasPrefix(path, strings.TrimSuffix(other, "/")+"/")
+	return slices.ContainsFunc(s.Faulty, func(faulty string) bool {
+		return faulty == source || strings.HasSuffix(faulty, "/") && strings.HasPrefix(source, faulty)
+	})
 }
 
 // Moved is the set as it would have been loaded from another path.
 func (s Set) Moved(from, to string) Set {
 	move := func(path string) string {
-		if !within(path, from) {
+		below, within := strings.CutPrefix(inside(path), inside(from))
+		if !within {
 			return path
 		}
-		return strings.TrimSuffix(to, "/") + strings.TrimPrefix(path, strings.TrimSuffix(from, "/"))
+		return strings.TrimSuffix(inside(to)+below, "/")
 	}
 	all := func(paths []string) []string {
 		moved := slices.Clone(paths)
 		for i, path := range moved {
-			moved[i] = move(path)
+			if moved[i] = move(path); strings.HasSuffix(path, "/") {
+				moved[i] = inside(moved[i])
+			}
 		}
 		return moved
 	}
@@ -261,16 +273,6 @@ func (s Set) Moved(from, to string) Set {
 		}
 	}
 	return s
-}
-
-// Covers reports whether a file that described a workspace before was among
-// what was loaded now: if so, and the workspace is not in the set, its
-// description was taken away. What comes by standard input may be something
-// else each time.
-func (s Set) Covers(source string) bool {
-	return source != stdin && slices.ContainsFunc(s.Sources, func(loaded string) bool {
-		return loaded == source || strings.HasSuffix(loaded, "/") && strings.HasPrefix(source, loaded)
-	})
 }
 
 // Here are the workspaces that a host may apply.
