@@ -20,17 +20,28 @@ type verdict struct {
 
 // memory is what is remembered from one look to the next.
 type memory struct {
-	changes attempts // by workspace
-	images  attempts // by name
+	changes attempts    // by workspace
+	images  attempts    // by name
+	deleted []time.Time // workspaces that were deleted of late
+}
+
+func newMemory() *memory { return &memory{changes: attempts{}, images: attempts{}} }
+
+// mass reports whether a plan, with what was deleted of late, takes away more
+// than half of a set, and at least three workspaces: files may go one by one.
+func (m *memory) mass(p plan.Plan, now time.Time) bool {
+	m.deleted = slices.DeleteFunc(m.deleted, func(at time.Time) bool { return now.Sub(at) >= steady })
+	n := len(p.Deletes()) + len(m.deleted)
+	return len(p.Deletes()) > 0 && n >= 3 && 2*n > p.Owned+len(m.deleted)
 }
 
 // judge decides what becomes of the changes of a plan. What deletes data, or
 // most of a set, is left to a person; what failed, or had to be done again
 // just now, waits; images are fetched before what runs is touched. Nothing was
 // planned for workspaces that are busy; files that have not settled say nothing.
-func (m memory) judge(p plan.Plan, busy map[string]bool, settled bool, now time.Time) verdict {
+func (m *memory) judge(p plan.Plan, busy map[string]bool, settled bool, now time.Time) verdict {
 	v := verdict{}
-	mass := p.MassDelete()
+	mass := m.mass(p, now)
 	wanted := maps.Clone(busy)
 	v.Do = p.Only(func(c plan.Change) bool {
 		if !settled && !mends(c) {
@@ -65,7 +76,7 @@ func dangerous(c plan.Change, mass bool) string {
 
 // leftToAPerson is why a change that was tried is not tried again: doing so
 // would disturb what runs once more.
-func (m memory) leftToAPerson(c plan.Change, now time.Time) string {
+func (m *memory) leftToAPerson(c plan.Change, now time.Time) string {
 	a := m.changes[c.Workspace].want(c.Key(), now)
 	a.mends = mends(c)
 	m.changes[c.Workspace] = a
@@ -81,7 +92,7 @@ func mends(c plan.Change) bool {
 }
 
 // waits reports whether a change is not to be tried yet, and says so.
-func (m memory) waits(c plan.Change, now time.Time, v *verdict) bool {
+func (m *memory) waits(c plan.Change, now time.Time, v *verdict) bool {
 	a := m.changes[c.Workspace]
 	if !now.Before(a.until) {
 		return false
@@ -96,7 +107,7 @@ func (m memory) waits(c plan.Change, now time.Time, v *verdict) bool {
 
 // fetches reports whether a change needs images that are not here. They are
 // fetched once, whoever needs them.
-func (m memory) fetches(c plan.Change, now time.Time, v *verdict) bool {
+func (m *memory) fetches(c plan.Change, now time.Time, v *verdict) bool {
 	images := c.Pulls()
 	for _, image := range images {
 		a := m.images[image].want(image, now)

@@ -24,7 +24,7 @@ type loop struct {
 
 	// When to look, and what is remembered between looks.
 	schedule schedule
-	memory   memory
+	memory   *memory
 	blind    attempt // to look
 	mending  attempt // of faults that are not in the files
 	looking  bool
@@ -61,7 +61,7 @@ func newLoop(ctx context.Context, a *Agent) *loop {
 	a.About.StartedAt = now.UTC()
 	l := &loop{
 		Agent: a, ctx: ctx, log: a.Log, post: make(chan func()), gone: make(chan struct{}), lock: shared{take: a.Host.Lock},
-		schedule: schedule{resync: a.Resync, again: now.Add(a.Resync)}, memory: memory{attempts{}, attempts{}},
+		schedule: schedule{resync: a.Resync, again: now.Add(a.Resync)}, memory: newMemory(),
 		sources: map[string]plan.Source{}, fetched: map[string]bool{}, faults: map[string]plan.Fault{},
 		busy: map[string]plan.Action{}, stirred: map[string]bool{}, fetching: map[string]bool{},
 		stale: true, tellAt: now,
@@ -146,7 +146,7 @@ func (l *loop) wake(w Wake, now time.Time) {
 	case FilesChanged:
 		l.schedule.file(now)
 	case Asked:
-		l.memory = memory{attempts{}, attempts{}}
+		l.memory.changes, l.memory.images = attempts{}, attempts{}
 		l.schedule.read(now, w.Text)
 	case Connected:
 		l.schedule.read(now, string(w.Kind))

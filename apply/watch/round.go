@@ -266,6 +266,9 @@ func (l *loop) ended(c plan.Change, took time.Duration, err error, now time.Time
 	}
 	a := l.memory.changes[c.Workspace].end(err, now)
 	l.memory.changes[c.Workspace] = a
+	if c.Deletes() && err == nil {
+		l.memory.deleted = append(l.memory.deleted, now)
+	}
 	l.Metrics.change(c, took, err)
 	l.tellChange(c, took, err, a, now)
 	if err != nil || l.stirred[c.Workspace] {

@@ -438,3 +438,21 @@ func TestWhatIsSeenOfAChangeIsNotPlannedFrom(t *testing.T) {
 6s change done workspace=other action=start because=exited 137`)
 	})
 }
+
+func TestASetIsNotDeletedBitByBit(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		var all []spec.Workspace
+		for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+			all = append(all, workspace(name, "agent:v1"))
+		}
+		b.wish(all...)
+		for i := range all {
+			b.wish(all[i+1:]...)
+			b.pass(30 * time.Second)
+		}
+		if got := len(b.agent.Report().Pending); got != 4 {
+			t.Errorf("%d of 8 deletions are left to a person:\n%s", got, b.since())
+		}
+		b.runs("h", true)
+	})
+}
