@@ -104,6 +104,8 @@ func said(words ...string) string {
 			text.WriteString("# nothing\n")
 		case word == "half":
 			text.WriteString("apiVersion: carrel/v1\nkind: {")
+		case word == "binary":
+			text.WriteString("\x00")
 		case word == "large":
 			text.WriteString(strings.Repeat("#\n", 1<<19))
 		default:

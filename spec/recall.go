@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // candidate is a file that may describe workspaces: as it is now, or as it was.
@@ -63,7 +64,7 @@ func (m *Memory) recall(paths []string) *settling {
 	empty := s.found.empty()
 	s.emptied(empty)
 	s.dangling(lost)
-	s.blind = len(s.found.unread) > 0
+	s.blind = s.blind || len(s.found.unread) > 0
 	s.unsure = s.blind || len(empty) > 0 || len(s.found.places) == 0
 	for _, path := range s.found.unread {
 		s.doubts[path] = true
@@ -174,6 +175,7 @@ func (s *settling) doubt(c *candidate) {
 		s.doubts[path] = true
 	}
 	if c.now != nil {
+		s.blind = s.blind || !utf8.Valid(c.now.content) || bytes.IndexByte(c.now.content, 0) >= 0 // in UTF-16 there are no words
 		addWords(s.words, c.now.content)
 	}
 }
