@@ -1,6 +1,10 @@
 package spec
 
-import "slices"
+import (
+	"regexp"
+	"slices"
+	"unicode/utf8"
+)
 
 // settling finds out which content of each file stands: that of now, the last
 // one without a fault, or none. A content that gives way never comes back, so
@@ -105,12 +109,22 @@ func (s *settling) lastSet() (known bool) {
 	case !s.unsure && !slices.ContainsFunc(s.files, func(c *candidate) bool { return c.faulty && c.now != nil && (c.now.unsure || len(c.now.sets) > 0) }):
 		return true
 	case last == nil:
-		return false
+		return !s.unsure && !slices.ContainsFunc(s.files, func(c *candidate) bool { return c.faulty && c.now != nil && c.now.mayBeSet() })
 	case last.set == nil:
 		return s.samePaths()
 	}
 	s.kept = last.set
 	return s.covered(last.set.Source)
+}
+
+// ofSet is what the text of a file that has a WorkspaceSet has, however it is
+// misspelt or broken.
+var ofSet = regexp.MustCompile(`(?i)kind["']?\s*:\s*["']?\w*set`)
+
+// mayBeSet reports whether a file has a WorkspaceSet, or may have one among what
+// cannot be read of it.
+func (r *reading) mayBeSet() bool {
+	return len(r.sets) > 0 || r.unsure && (!utf8.Valid(r.content) || ofSet.Match(r.content))
 }
 
 // readSet reads the set's defaults. When they have a fault, the file that has
