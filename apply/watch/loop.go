@@ -49,6 +49,7 @@ type loop struct {
 	recent   []plan.Recent          // newest first
 
 	// What was said.
+	started   time.Time
 	stale     bool // the report
 	published time.Time
 	telling   bool
@@ -58,13 +59,12 @@ type loop struct {
 
 func newLoop(ctx context.Context, a *Agent) *loop {
 	now := time.Now()
-	a.About.StartedAt = now.UTC()
 	l := &loop{
 		Agent: a, ctx: ctx, log: a.Log, post: make(chan func()), gone: make(chan struct{}), lock: shared{take: a.Host.Lock},
 		schedule: schedule{resync: a.Resync, again: now.Add(a.Resync)}, memory: newMemory(),
 		sources: map[string]plan.Source{}, fetched: map[string]bool{}, faults: map[string]plan.Fault{},
 		busy: map[string]plan.Action{}, stirred: map[string]bool{}, fetching: map[string]bool{},
-		stale: true, tellAt: now,
+		started: now.UTC(), stale: true, tellAt: now,
 	}
 	l.schedule.read(now, "start")
 	return l

@@ -97,7 +97,8 @@ func (l *loop) tellOthers(err error) {
 func (l *loop) publish(now time.Time) {
 	l.stale, l.published = false, now
 	r := plan.Report{Agent: l.About, Recent: list(l.recent), Workspaces: plan.Statuses(l.now)}
-	r.Set, r.SeenAt, r.LookedAt, r.Trouble = l.loaded.Want.Name, now.UTC(), l.lookedAt, l.trouble
+	r.Set, r.Trouble = l.loaded.Want.Name, l.trouble
+	r.StartedAt, r.SeenAt, r.LookedAt = l.started, now.UTC(), l.lookedAt
 	r.Pending, r.Waiting, r.Notes = list(l.verdict.Pending), list(l.verdict.Waiting), list(l.notes)
 	r.Faults = []plan.Fault{}
 	for _, key := range slices.Sorted(maps.Keys(l.faults)) {
