@@ -24,6 +24,7 @@ type agentHost struct {
 
 	mu     sync.Mutex
 	opened *drivers.Host
+	left   []*drivers.Host // whose store was replaced
 
 	// One word at a time is told.
 	set      string    // of the last
@@ -52,10 +53,13 @@ func (h *agentHost) open(ctx context.Context) (*drivers.Host, error) {
 func (h *agentHost) close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.opened == nil {
-		return nil
+	var errs []error
+	for _, host := range append(h.left, h.opened) {
+		if host != nil {
+			errs = append(errs, host.Close())
+		}
 	}
-	return h.opened.Close()
+	return errors.Join(errs...)
 }
 
 // Lock takes the lock of the state dir.
@@ -69,7 +73,20 @@ func (h *agentHost) Look(ctx context.Context, want spec.Set) (plan.State, error)
 	if err != nil {
 		return plan.State{}, err
 	}
+	if host.Records.Replaced() {
+		h.leave()
+		if host, err = h.open(ctx); err != nil {
+			return plan.State{}, err
+		}
+	}
 	return host.Look(ctx, want)
+}
+
+// leave has the host opened anew. What runs still uses the one that was open.
+func (h *agentHost) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.left, h.opened = append(h.left, h.opened), nil
 }
 
 // Sources asks registries.

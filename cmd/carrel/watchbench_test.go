@@ -32,6 +32,9 @@ func BenchmarkDeath(b *testing.B) {
 		var kept []time.Duration
 		for i := range benchWorkspaces / 2 {
 			kept = append(kept, bed.death(fmt.Sprintf("w%d", i), func(client.Container) {}))
+			agent.eventually("it has seen that it runs", func(r plan.Report) bool {
+				return len(r.Recent) == i+1 && len(r.Working) == 0 && running(r) == benchWorkspaces
+			})
 		}
 		agent.end()
 		var bare []time.Duration

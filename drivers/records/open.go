@@ -159,6 +159,13 @@ func (t target) open(ctx context.Context, readOnly bool) (*Store, error) {
 	if err := s.db.PingContext(ctx); err != nil {
 		return nil, errors.Join(s.explain(err), s.Close())
 	}
+	if t.file != "" {
+		opened, err := os.Stat(t.file)
+		if err != nil {
+			return nil, errors.Join(s.explain(err), s.Close())
+		}
+		s.file, s.opened = t.file, opened
+	}
 	return s, nil
 }
 

@@ -11,6 +11,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -27,6 +29,9 @@ type Store struct {
 	name   string  // its URL, without the password
 	shared bool    // other hosts may use it
 	have   int64   // the version of its tables
+
+	file   string      // of SQLite
+	opened os.FileInfo // of that file
 }
 
 // String is the store's URL without its password.
@@ -38,6 +43,16 @@ func (s *Store) Close() error {
 		return nil
 	}
 	return s.db.Close()
+}
+
+// Replaced reports whether the file of the store is not the one that was opened
+// any more: what is written to that one is seen by nobody.
+func (s *Store) Replaced() bool {
+	if s.opened == nil {
+		return false
+	}
+	now, err := os.Stat(s.file)
+	return err != nil && errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(s.opened, now)
 }
 
 // Records are all records, of every set and host, by workspace.
