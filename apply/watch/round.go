@@ -116,8 +116,8 @@ func (l *loop) ask() {
 	l.beside(func() func() {
 		sources := l.Host.Sources(l.ctx, want)
 		return func() {
-			if maps.Equal(sources, l.sources) && len(l.fetched) == 0 {
-				return
+			if sources == nil || maps.Equal(sources, l.sources) && len(l.fetched) == 0 {
+				return // nobody could be asked, or nothing is new
 			}
 			l.sources, l.fetched = sources, map[string]bool{}
 			l.schedule.look(time.Now(), "registries were asked")

@@ -35,7 +35,7 @@ type Host interface {
 	Look(ctx context.Context, want spec.Set) (plan.State, error)
 
 	// Sources asks the registries of images that are to be pulled always what
-	// their names point to now.
+	// their names point to now; nil when none can be asked.
 	Sources(ctx context.Context, want spec.Set) map[string]plan.Source
 
 	// Pull fetches an image. It disturbs nothing, and needs no lock.

@@ -89,54 +89,58 @@ func (o *watchOptions) logger() (*slog.Logger, error) {
 
 // runAgent runs an agent until ctx ends.
 func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []string, log *slog.Logger) (err error) {
-	about := plan.Agent{Host: c.Host, Version: version}
-	for _, path := range paths {
-		absolute, err := filepath.Abs(path)
-		if path == "-" || err != nil {
-			return errors.Join(err, fmt.Errorf("%s cannot be watched (name files and folders)", path))
-		}
-		about.Paths = append(about.Paths, absolute)
+	all, err := absolute(append([]string{o.policy.path}, paths...))
+	if err != nil {
+		return err
 	}
+	paths = all[1:]
 	listener, loopback, err := listenAt(o.listen)
 	if err != nil {
 		return err
 	}
 	host := &agentHost{config: c, parallel: o.parallel}
 	defer func() { err = errors.Join(err, host.close()) }()
-	registry := prometheus.NewRegistry()
-	wakes := make(chan watch.Wake)
-	policy, err := filepath.Abs(o.policy.path)
-	if err != nil {
-		return err
-	}
-	files := watch.NewFiles(append([]string{policy}, about.Paths...), o.poll, log, func() { wake(ctx, wakes, watch.Wake{Kind: watch.FilesChanged}) })
-	load := newLoader(c, o.policy, about.Paths, files.Follow, log)
+	registry, wakes, told := prometheus.NewRegistry(), make(chan watch.Wake), &systemd{log: log}
+	files := watch.NewFiles(all, o.poll, log, func() { wake(ctx, wakes, watch.Wake{Kind: watch.FilesChanged}) })
+	load := newLoader(c, o.policy, paths, files.Follow, log)
 	free, err := load.alone()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, free()) }()
 	load.recall()
-	told := &systemd{log: log}
 	agent := &watch.Agent{
 		Host: host, Load: load.load, Wakes: wakes, Options: *o.plan, Resync: o.resync, Log: log,
-		Metrics: watch.NewMetrics(registry), Started: containerd.Started, Changed: told.changed, About: about,
+		Metrics: watch.NewMetrics(registry), Started: containerd.Started, Changed: told.changed,
+		About: plan.Agent{Host: c.Host, Version: version, Paths: paths},
 	}
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), web.Collector(agent.Report))
-	return serve(ctx, listener, log, web.Handler(web.Config{
-		Report: agent.Report, Alive: agent.Alive, Metrics: registry, Loopback: loopback,
-	}), func(ctx context.Context) {
-		var helpers sync.WaitGroup
-		defer helpers.Wait()
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		helpers.Go(func() { files.Run(ctx) })
-		helpers.Go(func() { host.events(ctx, log, wakes) })
-		helpers.Go(func() { reloads(ctx, told, wakes) })
-		helpers.Go(func() { told.watchdog(ctx, agent.Alive) })
+	handler := web.Handler(web.Config{Report: agent.Report, Alive: agent.Alive, Metrics: registry, Loopback: loopback})
+	return serve(ctx, listener, log, handler, func(ctx context.Context) {
+		defer context.AfterFunc(ctx, told.stopping)()
+		var waking sync.WaitGroup
+		waking.Go(func() { files.Run(ctx) })
+		waking.Go(func() { host.events(ctx, log, wakes) })
+		waking.Go(func() { reloads(ctx, told, wakes) })
+		waking.Go(func() { told.watchdog(ctx, agent.Alive) })
 		agent.Run(ctx)
-		told.stopping()
+		waking.Wait()
 	})
+}
+
+// absolute are paths that can be watched, as they are whatever the folder is.
+func absolute(paths []string) ([]string, error) {
+	all := make([]string, len(paths))
+	for i, path := range paths {
+		if path == "-" {
+			return nil, errors.New("- cannot be watched (name files and folders)")
+		}
+		var err error
+		if all[i], err = filepath.Abs(path); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // listenAt opens the address that an agent shows itself at; nil is none.
