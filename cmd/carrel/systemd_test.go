@@ -1,0 +1,63 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"carrel/plan"
+)
+
+// TestSystemdIsTold stands in for systemd: it takes what sd_notify sends.
+func TestSystemdIsTold(t *testing.T) {
+	b := newBed(t)
+	dir, err := os.MkdirTemp("", "notify") // the path of a socket is short
+	b.must(err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "socket")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	b.must(err)
+	defer socket.Close()
+	told := make(chan string, 100)
+	go func() {
+		for text := make([]byte, 4096); ; {
+			n, err := socket.Read(text)
+			if err != nil {
+				return
+			}
+			told <- string(text[:n])
+		}
+	}()
+	expect := func(want string) {
+		t.Helper()
+		for limit := time.After(patience); ; {
+			select {
+			case line := <-told:
+				if strings.HasPrefix(line, want) {
+					return
+				}
+			case <-limit:
+				t.Fatalf("systemd is not told %q", want)
+			}
+		}
+	}
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "200000")
+	specs := b.specs(1, b.archive("v1"), "")
+	agent := b.watch(specs)
+	expect("READY=1")
+	expect("STATUS=1 of 1 workspace running, 0 pending, 0 waiting, 0 faults")
+	expect("WATCHDOG=1")
+	agent.eventually("it runs", func(r plan.Report) bool { return running(r) == 1 && len(r.Working) == 0 })
+	b.must(agent.cmd.Process.Signal(syscall.SIGHUP))
+	expect("RELOADING=1\nMONOTONIC_USEC=")
+	expect("READY=1")
+	b.must(os.WriteFile(filepath.Join(specs, "broken.yaml"), []byte("kind: ["), 0o644))
+	expect("STATUS=1 of 1 workspace running, 0 pending, 0 waiting, 1 fault")
+	agent.end()
+	expect("STOPPING=1")
+}
