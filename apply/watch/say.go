@@ -80,11 +80,11 @@ func (l *loop) tellChange(c plan.Change, took time.Duration, err error, a attemp
 
 // tellOthers says what went wrong in a run beside its changes.
 func (l *loop) tellOthers(err error) {
-	several, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		several = errors.Join(err).(interface{ Unwrap() []error })
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joined.Unwrap()
 	}
-	for _, err := range several.Unwrap() {
+	for _, err := range all {
 		var step *apply.StepError
 		var interrupted *apply.InterruptedError
 		if !errors.As(err, &step) && !errors.As(err, &interrupted) {
