@@ -154,13 +154,7 @@ func (p *planner) clean() {
 	for _, t := range p.now.Trash {
 		left[t.Workspace] = true
 	}
-	for i := range p.plan.Changes {
-		c := &p.plan.Changes[i]
-		if left[c.Workspace] || p.discarded[c.Workspace] {
-			c.Steps = slices.Insert(c.Steps, len(c.Steps)-1, Step(EmptyTrash{Workspace: c.Workspace})) // what is last writes it down
-			delete(left, c.Workspace)
-		}
-	}
+	p.empty(left)
 	for workspace := range left {
 		if !p.cleans(workspace) {
 			continue
@@ -169,6 +163,18 @@ func (p *planner) clean() {
 			Action: ActionClean, Cost: CostNone, Reasons: []string{"its discarded data is not removed yet"},
 			Steps: []Step{EmptyTrash{Workspace: workspace}},
 		})
+	}
+}
+
+// empty adds the removal of what was discarded to the changes of its workspaces,
+// and takes them out of those that are left.
+func (p *planner) empty(left map[string]bool) {
+	for i := range p.plan.Changes {
+		c := &p.plan.Changes[i]
+		if left[c.Workspace] || p.discarded[c.Workspace] {
+			c.Steps = slices.Insert(c.Steps, len(c.Steps)-1, Step(EmptyTrash{Workspace: c.Workspace})) // what is last writes it down
+			delete(left, c.Workspace)
+		}
 	}
 }
 

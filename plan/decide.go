@@ -125,7 +125,7 @@ func (p *planner) unwanted(s subject) {
 
 // create makes a workspace that has no container.
 func (p *planner) create(s subject) {
-	change := Change{Action: ActionCreate, Cost: CostNone}
+	change := Change{Action: ActionCreate, Cost: CostNone, First: s.record == nil}
 	start := s.want.AutoStart || s.resume
 	r := s.record
 	switch {

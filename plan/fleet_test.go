@@ -134,10 +134,11 @@ func TestAgentsSayHowTheyAre(t *testing.T) {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
 	for want, change := range map[string]func(*plan.Agent){
-		"no heartbeat for 5 minutes": func(a *plan.Agent) { a.SeenAt = noon.Add(-5 * time.Minute) },
-		"containerd does not answer": func(a *plan.Agent) { a.Trouble = "containerd does not answer" },
-		"it has not looked yet":      func(a *plan.Agent) { a.LookedAt = time.Time{} },
-		"last look 4 seconds ago":    func(*plan.Agent) {},
+		"no heartbeat for 5 minutes":  func(a *plan.Agent) { a.SeenAt = noon.Add(-5 * time.Minute) },
+		"containerd does not answer":  func(a *plan.Agent) { a.Trouble = "containerd does not answer" },
+		"it has not looked yet":       func(a *plan.Agent) { a.LookedAt = time.Time{} },
+		"it was stopped 1 second ago": func(a *plan.Agent) { a.Trouble = plan.Stopped },
+		"last look 4 seconds ago":     func(*plan.Agent) {},
 	} {
 		changed := a
 		change(&changed)

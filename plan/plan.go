@@ -45,6 +45,9 @@ type Change struct {
 	// what a failed change is rolled back to.
 	Previous *Previous
 
+	// First is whether nothing was known of the workspace.
+	First bool
+
 	wish *spec.Workspace
 }
 

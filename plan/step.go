@@ -180,6 +180,17 @@ type ClaimRecord struct {
 	Source    string // the file that describes it
 }
 
+// ClaimedError is a workspace that any host may have, and that another one has.
+type ClaimedError struct {
+	Workspace, Host, Set string
+	At                   time.Time
+}
+
+func (e *ClaimedError) Error() string {
+	return fmt.Sprintf("workspace %s was claimed by host %s for set %s at %s (it stays there; name a host in its spec to choose one)",
+		e.Workspace, e.Host, e.Set, e.At.Format(time.RFC3339))
+}
+
 // SaveRecord writes a workspace into the store. The record's Version is the
 // one that was observed; the store refuses when it has another.
 type SaveRecord struct {

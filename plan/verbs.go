@@ -86,7 +86,12 @@ func Resume(now State, name string) (Plan, error) {
 // Delete plans to take workspaces away, whatever the specs say: a spec that
 // still describes one makes it anew at the next apply.
 func Delete(now State, names ...string) (Plan, error) {
-	return each(now, names, func(p *planner, s subject) { p.remove(s, "asked for") })
+	return each(now, names, func(p *planner, s subject) {
+		p.remove(s, "asked for")
+		if r := s.record; r != nil && strings.HasPrefix(r.Source, "/") && !r.Gone {
+			p.note("%s is still there: if it describes %s, the next apply or the agent that watches it makes it anew (take it out there first, or use carrel stop)", r.Source, s.name)
+		}
+	})
 }
 
 // startable reports whether there is a container to start.
@@ -150,6 +155,7 @@ func each(now State, names []string, decide func(*planner, subject)) (Plan, erro
 		}
 	}
 	p.faults = append(p.faults, faults...)
+	p.empty(nil)
 	return p.finish()
 }
 

@@ -23,9 +23,12 @@ type memory struct {
 	changes attempts    // by workspace
 	images  attempts    // by name
 	deleted []time.Time // workspaces that were deleted of late
+	apply   string      // the command of a person who applies what is watched
 }
 
-func newMemory() *memory { return &memory{changes: attempts{}, images: attempts{}} }
+func newMemory(paths []string) *memory {
+	return &memory{changes: attempts{}, images: attempts{}, apply: "carrel apply " + strings.Join(paths, " ")}
+}
 
 // mass reports whether a plan, with what was deleted of late, takes away more
 // than half of a set, and at least three workspaces: files may go one by one.
@@ -48,7 +51,7 @@ func (m *memory) judge(p plan.Plan, busy map[string]bool, settled bool, now time
 			wanted[c.Workspace] = true
 			return false
 		}
-		why := dangerous(c, mass)
+		why := m.dangerous(c, mass)
 		if why == "" {
 			wanted[c.Workspace] = true
 			why = m.leftToAPerson(c, now)
@@ -64,12 +67,12 @@ func (m *memory) judge(p plan.Plan, busy map[string]bool, settled bool, now time
 }
 
 // dangerous is why a change is not for an agent to make; "" when it is.
-func dangerous(c plan.Change, mass bool) string {
+func (m *memory) dangerous(c plan.Change, mass bool) string {
 	switch {
 	case c.Cost == plan.CostDataAtRisk:
-		return "it deletes data (carrel apply --allow-data-loss does it)"
+		return fmt.Sprintf("it deletes data (%s --allow-data-loss does it)", m.apply)
 	case mass && c.Deletes():
-		return "more than half of the set would be deleted (check the specs, or carrel apply --allow-mass-delete)"
+		return fmt.Sprintf("more than half of the set would be deleted (check the specs, or %s --allow-mass-delete)", m.apply)
 	}
 	return ""
 }
@@ -77,13 +80,17 @@ func dangerous(c plan.Change, mass bool) string {
 // leftToAPerson is why a change that was tried is not tried again: doing so
 // would disturb what runs once more.
 func (m *memory) leftToAPerson(c plan.Change, now time.Time) string {
-	a := m.changes[c.Workspace].want(c.Key(), now)
+	a := m.changes[c.Workspace]
+	if c.First && !a.wanted {
+		a = attempt{} // a person took it away since
+	}
+	a = a.want(c.Key(), now)
 	a.mends = mends(c)
 	m.changes[c.Workspace] = a
 	if !a.back {
 		return ""
 	}
-	return fmt.Sprintf("it failed: %s (mend the spec, or try again with carrel apply)", a.failed)
+	return fmt.Sprintf("it failed: %s (mend the spec, or try again with %s)", a.failed, m.apply)
 }
 
 // mends reports whether a change makes a task run that should, and did.

@@ -61,7 +61,7 @@ func newLoop(ctx context.Context, a *Agent) *loop {
 	now := time.Now()
 	l := &loop{
 		Agent: a, ctx: ctx, log: a.Log, post: make(chan func()), gone: make(chan struct{}), lock: shared{take: a.Host.Lock},
-		schedule: schedule{resync: a.Resync, again: now.Add(a.Resync)}, memory: newMemory(),
+		schedule: schedule{resync: a.Resync, again: now.Add(a.Resync)}, memory: newMemory(a.About.Paths),
 		sources: map[string]plan.Source{}, fetched: map[string]bool{}, faults: map[string]plan.Fault{},
 		busy: map[string]plan.Action{}, stirred: map[string]bool{}, fetching: map[string]bool{},
 		started: now.UTC(), stale: true, tellAt: now,
@@ -191,7 +191,7 @@ func (l *loop) end() {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), lastWord)
 	defer cancel()
-	l.trouble = "the agent was stopped"
+	l.trouble = plan.Stopped
 	l.publish(time.Now())
 	if err := l.Host.Tell(ctx, l.Report().Agent, l.now); err != nil {
 		l.log.Debug("the store was not told", "error", err)

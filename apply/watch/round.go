@@ -264,6 +264,12 @@ func (l *loop) ended(c plan.Change, took time.Duration, err error, now time.Time
 	if err != nil && l.ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return // it was not done, and will be
 	}
+	var claimed *plan.ClaimedError
+	if errors.As(err, &claimed) {
+		l.log.Info("another host has it", "workspace", c.Workspace, "host", claimed.Host)
+		l.schedule.look(now, "another host has it")
+		return
+	}
 	a := l.memory.changes[c.Workspace].end(err, now)
 	l.memory.changes[c.Workspace] = a
 	if c.Deletes() && err == nil {

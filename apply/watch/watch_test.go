@@ -175,9 +175,9 @@ func TestDangerIsLeftToAPerson(t *testing.T) {
 		b.wish(append([]spec.Workspace{workspace("a", "agent:v2")}, all[3])...)
 		b.pass(time.Hour)
 		b.said(`
-1s left to a person workspace=b action=delete because=more than half of the set would be deleted (check the specs, or carrel apply --allow-mass-delete)
-1s left to a person workspace=c action=delete because=more than half of the set would be deleted (check the specs, or carrel apply --allow-mass-delete)
-1s left to a person workspace=e action=delete because=it deletes data (carrel apply --allow-data-loss does it)
+1s left to a person workspace=b action=delete because=more than half of the set would be deleted (check the specs, or carrel apply /specs --allow-mass-delete)
+1s left to a person workspace=c action=delete because=more than half of the set would be deleted (check the specs, or carrel apply /specs --allow-mass-delete)
+1s left to a person workspace=e action=delete because=it deletes data (carrel apply /specs --allow-data-loss does it)
 1s image fetched image=agent:v2
 1s change done workspace=a action=replace because=image changed`)
 		if got := b.agent.Report().Pending; len(got) != 3 {
@@ -347,7 +347,7 @@ func TestAnEndWaitsForWhatWasBegunAndNotForEver(t *testing.T) {
 		b.pass(time.Second)
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if last := b.told[len(b.told)-1]; last.Trouble != "the agent was stopped" {
+		if last := b.told[len(b.told)-1]; last.Trouble != plan.Stopped {
 			t.Errorf("its last word: %+v", last)
 		}
 	})

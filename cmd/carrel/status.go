@@ -231,6 +231,10 @@ func showHistory(out io.Writer, entries []plan.Entry, form string) error {
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(entries)
 	}
+	if len(entries) == 0 {
+		_, err := fmt.Fprintln(out, "Nothing is known of it.")
+		return err
+	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "TIME\tWHO\tPLAN\tWORKSPACE\tACTION\tBECAUSE\tSTEP\tTOOK\tRESULT")
 	for _, e := range entries {

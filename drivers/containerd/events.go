@@ -21,6 +21,7 @@ const (
 	TaskExited       EventKind = "task exited"
 	OutOfMemory      EventKind = "out of memory"
 	TaskDeleted      EventKind = "task deleted"
+	TaskPaused       EventKind = "task paused"
 	ContainerDeleted EventKind = "container deleted"
 	ImageDeleted     EventKind = "image deleted"
 )
@@ -36,7 +37,7 @@ type Event struct {
 // containerd has the subscription. No event is missed from then on.
 const subscribed = "/carrel/subscribed"
 
-var topics = []string{"/tasks/exit", "/tasks/oom", "/tasks/delete", "/containers/delete", "/images/delete", subscribed}
+var topics = []string{"/tasks/exit", "/tasks/oom", "/tasks/delete", "/tasks/paused", "/containers/delete", "/images/delete", subscribed}
 
 // Events reports what happens until ctx ends, which is no error, or the
 // connection breaks. What happened before is not told.
@@ -112,6 +113,8 @@ func eventOf(envelope *core.Envelope) (Event, error) {
 			return Event{}, nil
 		}
 		return Event{Kind: TaskDeleted, Container: e.ContainerID}, nil
+	case *events.TaskPaused:
+		return Event{Kind: TaskPaused, Container: e.ContainerID}, nil
 	case *events.ContainerDelete:
 		return Event{Kind: ContainerDeleted, Container: e.ID}, nil
 	case *events.ImageDelete:

@@ -14,17 +14,6 @@ import (
 // agentsVersion is the version of the tables from which on they have agents.
 const agentsVersion = 3
 
-// ClaimedError is a workspace that any host may have, and that another one has.
-type ClaimedError struct {
-	Workspace, Host, Set string
-	At                   time.Time
-}
-
-func (e *ClaimedError) Error() string {
-	return fmt.Sprintf("workspace %s was claimed by host %s for set %s at %s (it stays there; name a host in its spec to choose one)",
-		e.Workspace, e.Host, e.Set, e.At.Format(time.RFC3339))
-}
-
 // ClaimRecord makes an empty record, so that no other host takes the workspace
 // too. One that this host and set have already is success.
 func (s *Store) ClaimRecord(ctx context.Context, step plan.ClaimRecord, history []plan.Entry) error {
@@ -41,7 +30,7 @@ func (s *Store) ClaimRecord(ctx context.Context, step plan.ClaimRecord, history 
 		if err != nil || found.Host == step.Host && found.SetName == step.Set {
 			return err
 		}
-		return &ClaimedError{found.Workspace, found.Host, found.SetName, time.UnixMicro(found.UpdatedAt).UTC()}
+		return &plan.ClaimedError{Workspace: found.Workspace, Host: found.Host, Set: found.SetName, At: time.UnixMicro(found.UpdatedAt).UTC()}
 	})
 }
 

@@ -105,7 +105,7 @@ func TestALostClaimSaysWhoHasIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	claim.Host = "b"
-	var claimed *records.ClaimedError
+	var claimed *plan.ClaimedError
 	if err := s.ClaimRecord(t.Context(), claim, nil); !errors.As(err, &claimed) || claimed.Host != "a" || claimed.Set != "s" {
 		t.Errorf("a lost claim is told as: %v", err)
 	}

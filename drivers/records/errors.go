@@ -8,13 +8,15 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"carrel/plan"
 )
 
 // explain puts the store's name before an error, without its password, and
 // says what to do where that can be told.
 func (s *Store) explain(err error) error {
 	var conflict *ConflictError
-	var claimed *ClaimedError
+	var claimed *plan.ClaimedError
 	if err == nil || errors.As(err, &conflict) || errors.As(err, &claimed) {
 		return err
 	}

@@ -34,7 +34,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 -- name: ListHistory :many
 SELECT at, who, plan, workspace, action, reason, step, duration, error FROM history
 WHERE workspace = CAST(sqlc.arg(workspace) AS text) OR CAST(sqlc.arg(workspace) AS text) = ''
-ORDER BY id DESC LIMIT CAST(sqlc.arg(most) AS bigint);
+ORDER BY at DESC, id DESC LIMIT CAST(sqlc.arg(most) AS bigint);
 
 -- name: ClaimRecord :execrows
 INSERT INTO records (workspace, set_name, host, source, container, applied, held, last_error, version, created_at, updated_at, updated_by)

@@ -222,7 +222,7 @@ func (q *Queries) ListAgents(ctx context.Context) ([]Agent, error) {
 const listHistory = `-- name: ListHistory :many
 SELECT at, who, plan, workspace, action, reason, step, duration, error FROM history
 WHERE workspace = CAST($1 AS text) OR CAST($1 AS text) = ''
-ORDER BY id DESC LIMIT CAST($2 AS bigint)
+ORDER BY at DESC, id DESC LIMIT CAST($2 AS bigint)
 `
 
 type ListHistoryParams struct {
