@@ -193,9 +193,11 @@ func (p *planner) finish() (Plan, error) {
 }
 
 func (p *planner) sort() {
-	slices.SortFunc(p.plan.Changes, func(a, b Change) int { return cmp.Compare(a.Workspace, b.Workspace) })
+	slices.SortFunc(p.plan.Changes, byWorkspace)
 	slices.Sort(p.plan.Notes)
 }
+
+func byWorkspace(a, b Change) int { return cmp.Compare(a.Workspace, b.Workspace) }
 
 // Only is the plan with the changes that keep chooses, and no others.
 func (p Plan) Only(keep func(Change) bool) Plan {

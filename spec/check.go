@@ -90,6 +90,10 @@ func short(problem string) string {
 	return problem
 }
 
+// login is what an image may begin with that nothing prints: the user and the
+// password of somebody who took it for a URL.
+var login = regexp.MustCompile(`^([a-z]+://)?[^/@]*:[^/@]*@`)
+
 func (c checker) image() {
 	archive, isArchive := strings.CutPrefix(c.Image, ArchivePrefix)
 	switch {
@@ -112,7 +116,7 @@ func (c checker) image() {
 	default:
 		named, err := reference.ParseDockerRef(c.Image)
 		if err != nil {
-			c.fault("image", "write it as registry/name:tag, in lower case", "%s is %q: %s", c.name("image"), c.Image, err)
+			c.fault("image", "write it as registry/name:tag, in lower case", "%s is %q: %s", c.name("image"), login.ReplaceAllString(c.Image, "...@"), err)
 			return
 		}
 		c.Image = named.String()

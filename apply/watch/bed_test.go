@@ -39,6 +39,7 @@ type bed struct {
 	slow    map[string]chan struct{} // workspaces whose tasks end when the channel is closed
 	pulled  []string
 	told    []plan.Agent
+	left    []plan.Pending // by an agent before this one
 	lines   []string
 	failing func(s plan.StartTask) error
 }
@@ -54,17 +55,22 @@ func inBubble(t *testing.T, test func(b *bed)) {
 		code := uint32(3)
 		b.Publish("exits:v1", memory.Image{Digest: "sha256:exits", Exits: &code})
 		b.loaded = watch.Loaded{Known: true, Want: spec.Set{Name: "s", Sources: []string{"/specs/"}}}
-		b.agent = &watch.Agent{
-			Host: b, Load: b.load, Wakes: b.wakes, Resync: 5 * time.Minute, Log: slog.New(b),
-			About: plan.Agent{Host: "h", Version: "test", Paths: []string{"/specs"}},
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		b.end = sync.OnceFunc(func() { cancel(); <-ended })
-		go func() { b.agent.Run(ctx); close(ended) }()
-		defer b.end()
+		b.again()
+		defer func() { b.end() }()
 		test(b)
 	})
+}
+
+// again begins an agent.
+func (b *bed) again() {
+	b.agent = &watch.Agent{
+		Host: b, Load: b.load, Wakes: b.wakes, Resync: 5 * time.Minute, Log: slog.New(b),
+		About: plan.Agent{Host: "h", Version: "test", Paths: []string{"/specs"}},
+	}
+	ctx, cancel := context.WithCancel(b.t.Context())
+	ended := make(chan struct{})
+	b.end = sync.OnceFunc(func() { cancel(); <-ended })
+	go func() { b.agent.Run(ctx); close(ended) }()
 }
 
 // settle lets the agent do all that it can do now.
@@ -175,6 +181,13 @@ func (b *bed) Look(_ context.Context, want spec.Set) (plan.State, error) {
 		}
 	}
 	return now, nil
+}
+
+// Left is what the last agent left.
+func (b *bed) Left(context.Context, string) ([]plan.Pending, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.left, nil
 }
 
 // Sources are what was published.

@@ -20,14 +20,16 @@ type verdict struct {
 
 // memory is what is remembered from one look to the next.
 type memory struct {
-	changes attempts    // by workspace
-	images  attempts    // by name
-	deleted []time.Time // workspaces that were deleted of late
-	apply   string      // the command of a person who applies what is watched
+	changes attempts        // by workspace
+	images  attempts        // by name
+	kept    attempts        // starts of workspaces whose change is held back, by workspace
+	deleted []time.Time     // workspaces that were deleted of late
+	held    map[string]bool // workspaces whose deletion is left to a person, and stays so
+	apply   string          // the command of a person who applies what is watched
 }
 
 func newMemory(paths []string) *memory {
-	return &memory{changes: attempts{}, images: attempts{}, apply: "carrel apply " + strings.Join(paths, " ")}
+	return &memory{changes: attempts{}, images: attempts{}, kept: attempts{}, held: map[string]bool{}, apply: "carrel apply " + strings.Join(paths, " ")}
 }
 
 // mass reports whether a plan, with what was deleted of late, takes away more
@@ -38,26 +40,98 @@ func (m *memory) mass(p plan.Plan, now time.Time) bool {
 	return len(p.Deletes()) > 0 && n >= 3 && 2*n > p.Owned+len(m.deleted)
 }
 
+// hold holds the deletions of a plan that takes away too much. They stay held,
+// whatever else comes or goes, until they are not wanted any more: a person has
+// done them, or the files describe the workspaces again.
+func (m *memory) hold(p plan.Plan, now time.Time) {
+	all := p.Deletes()
+	mass := m.mass(p, now)
+	for name := range m.held {
+		if !slices.Contains(all, name) {
+			delete(m.held, name)
+		}
+	}
+	for _, name := range all {
+		if mass {
+			m.held[name] = true
+		}
+	}
+}
+
+// recall takes what the last run of the agent left to a person.
+func (m *memory) recall(last []plan.Pending) {
+	for _, p := range last {
+		switch p.Action {
+		case plan.ActionDelete, plan.ActionForget:
+			m.held[p.Workspace] = true
+		default:
+			if why, back := strings.CutPrefix(p.Why, failedBefore); back {
+				why, _, _ = strings.Cut(why, " (mend the spec")
+				m.changes[p.Workspace] = attempt{key: p.Key, wanted: true, back: true, failed: why}
+			}
+		}
+	}
+}
+
+// failedBefore is how the reason begins of a change that was rolled back.
+const failedBefore = "it failed: "
+
+// keep decides which workspaces, whose changes are held back, are started as they
+// were applied.
+func (m *memory) keep(p plan.Plan, now time.Time, v *verdict) plan.Plan {
+	wanted := map[string]bool{}
+	do := p.Only(func(c plan.Change) bool {
+		wanted[c.Workspace] = true
+		a := m.kept[c.Workspace].want(c.Key(), now)
+		a.mends = true
+		m.kept[c.Workspace] = a
+		if !now.Before(a.until) {
+			return true
+		}
+		why := a.failed
+		if why == "" {
+			why = strings.Join(c.Reasons, "; ") + ", again and again"
+		}
+		v.Waiting = append(v.Waiting, plan.Waiting{Workspace: c.Workspace, Why: why, Tries: a.tries - 1, Until: a.until})
+		return false
+	})
+	m.kept.forget(wanted, now)
+	return do
+}
+
+// end remembers how a change went.
+func (m *memory) end(c plan.Change, err error, now time.Time) attempt {
+	all := m.changes
+	if m.kept[c.Workspace].key == c.Key() {
+		all = m.kept
+	}
+	all[c.Workspace] = all[c.Workspace].end(err, now)
+	return all[c.Workspace]
+}
+
 // judge decides what becomes of the changes of a plan. What deletes data, or
 // most of a set, is left to a person; what failed, or had to be done again
 // just now, waits; images are fetched before what runs is touched. Nothing was
 // planned for workspaces that are busy; files that have not settled say nothing.
-func (m *memory) judge(p plan.Plan, busy map[string]bool, settled bool, now time.Time) verdict {
+func (m *memory) judge(p plan.Plan, busy map[string]bool, settled bool, doubt func(plan.Change) string, now time.Time) verdict {
 	v := verdict{}
-	mass := m.mass(p, now)
+	m.hold(p, now)
 	wanted := maps.Clone(busy)
 	v.Do = p.Only(func(c plan.Change) bool {
-		if !settled && !mends(c) {
+		why := m.dangerous(c)
+		if why == "" {
+			why = doubt(c)
+		}
+		if why == "" && !settled && !mends(c) {
 			wanted[c.Workspace] = true
 			return false
 		}
-		why := m.dangerous(c, mass)
 		if why == "" {
 			wanted[c.Workspace] = true
 			why = m.leftToAPerson(c, now)
 		}
 		if why != "" {
-			v.Pending = append(v.Pending, plan.Pending{Workspace: c.Workspace, Action: c.Action, Why: why})
+			v.Pending = append(v.Pending, plan.Pending{Workspace: c.Workspace, Action: c.Action, Why: why, Key: c.Key()})
 			return false
 		}
 		return !m.waits(c, now, &v) && !m.fetches(c, now, &v)
@@ -67,11 +141,11 @@ func (m *memory) judge(p plan.Plan, busy map[string]bool, settled bool, now time
 }
 
 // dangerous is why a change is not for an agent to make; "" when it is.
-func (m *memory) dangerous(c plan.Change, mass bool) string {
+func (m *memory) dangerous(c plan.Change) string {
 	switch {
 	case c.Cost == plan.CostDataAtRisk:
 		return fmt.Sprintf("it deletes data (%s --allow-data-loss does it)", m.apply)
-	case mass && c.Deletes():
+	case c.Deletes() && m.held[c.Workspace]:
 		return fmt.Sprintf("more than half of the set would be deleted (check the specs, or %s --allow-mass-delete)", m.apply)
 	}
 	return ""
@@ -90,7 +164,7 @@ func (m *memory) leftToAPerson(c plan.Change, now time.Time) string {
 	if !a.back {
 		return ""
 	}
-	return fmt.Sprintf("it failed: %s (mend the spec, or try again with %s)", a.failed, m.apply)
+	return fmt.Sprintf(failedBefore+"%s (mend the spec, or try again with %s)", a.failed, m.apply)
 }
 
 // mends reports whether a change makes a task run that should, and did.

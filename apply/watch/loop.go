@@ -146,7 +146,7 @@ func (l *loop) wake(w Wake, now time.Time) {
 	case FilesChanged:
 		l.schedule.file(now)
 	case Asked:
-		l.memory.changes, l.memory.images = attempts{}, attempts{}
+		l.memory.changes, l.memory.images, l.memory.kept = attempts{}, attempts{}, attempts{}
 		l.schedule.read(now, w.Text)
 	case Connected:
 		l.schedule.read(now, string(w.Kind))

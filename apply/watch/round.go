@@ -3,12 +3,14 @@ package watch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"time"
 
 	"carrel/apply"
 	"carrel/plan"
+	"carrel/spec"
 )
 
 // seen is what a look found.
@@ -18,6 +20,7 @@ type seen struct {
 	loaded *Loaded // nil when the files were not read
 	now    plan.State
 	busy   map[string]bool // workspaces that were being changed when it began
+	before []plan.Pending  // what the last run of the agent left to a person; only of the first look
 	held   bool            // the lock
 	err    error
 }
@@ -30,7 +33,7 @@ func (l *loop) look(now time.Time) {
 	for name := range l.busy {
 		s.busy[name] = true
 	}
-	want := l.loaded.Want
+	want, first := l.loaded.Want, l.lookedAt.IsZero()
 	l.beside(func() func() {
 		if s.cause.reload {
 			loaded := l.Load()
@@ -41,6 +44,9 @@ func (l *loop) look(now time.Time) {
 		if s.err = l.lock.hold(ctx); s.err == nil {
 			s.held = true
 			s.now, s.err = l.Host.Look(ctx, want)
+		}
+		if s.err == nil && first {
+			s.before, s.err = l.Host.Left(ctx, want.Name)
 		}
 		return func() { l.saw(s, time.Now()) }
 	})
@@ -65,6 +71,7 @@ func (l *loop) saw(s seen, now time.Time) {
 	l.blind = attempt{}
 	l.now, l.lookedAt = s.now, now.UTC()
 	l.now.Ask(l.known())
+	l.memory.recall(s.before)
 	l.decide(s.busy, now)
 	l.log.Debug("looked", "because", strings.Join(s.cause.words, ", "), "changes", len(l.verdict.Do.Changes), "took", now.Sub(s.began).String())
 	l.fetch()
@@ -153,12 +160,55 @@ func (l *loop) decide(busy map[string]bool, now time.Time) {
 			addFault(faults, f, now)
 		}
 		l.notes = p.Notes
-		l.verdict = l.memory.judge(p, busy, l.settled(), now)
+		l.verdict = l.memory.judge(p, busy, l.settled(), l.doubts(ofHost), now)
+		l.keep(options, now)
 		l.mend(len(ofHost) > 0, ofHost.Error(), now)
 	}
 	l.tellFaults(faults)
 	l.tellPending(before)
 	l.schedule.wait(l.verdict.next())
+}
+
+// doubts says of changes that disturb what runs why they are not made: another
+// part of their file has a fault, and it may be half of what it should be.
+func (l *loop) doubts(faults spec.Errors) func(plan.Change) string {
+	faulty := map[string]bool{}
+	for _, f := range faults {
+		faulty[f.Pos.File] = true
+	}
+	described := map[string]string{}
+	for _, r := range l.now.Records {
+		described[r.Workspace] = r.Source
+	}
+	return func(c plan.Change) string {
+		for _, file := range []string{c.Source(), described[c.Workspace]} {
+			if file != "" && faulty[file] && (c.Deletes() || c.Cost == plan.CostReplace) {
+				return fmt.Sprintf("%s, which describes or described it, has a fault (mend that first)", file)
+			}
+		}
+		return ""
+	}
+}
+
+// keep has workspaces run as they were applied whose changes are held back.
+func (l *loop) keep(options plan.Options, now time.Time) {
+	names := map[string]bool{}
+	for _, r := range l.now.Records {
+		names[r.Workspace] = r.Set == l.loaded.Want.Name && !options.Busy[r.Workspace]
+	}
+	for _, w := range l.loaded.Want.Workspaces {
+		names[w.Name] = !options.Busy[w.Name] // it may be recorded for another set
+	}
+	for _, c := range l.verdict.Do.Changes {
+		names[c.Workspace] = false
+	}
+	for _, w := range l.verdict.Waiting {
+		if l.memory.changes[w.Workspace].mends {
+			names[w.Workspace] = false
+		}
+	}
+	kept := l.memory.keep(plan.Keep(l.now, names, options), now, &l.verdict)
+	l.verdict.Do.Changes = append(l.verdict.Do.Changes, kept.Changes...)
 }
 
 // settled reports whether the files are known as they are now. While they change,
@@ -270,8 +320,7 @@ func (l *loop) ended(c plan.Change, took time.Duration, err error, now time.Time
 		l.schedule.look(now, "another host has it")
 		return
 	}
-	a := l.memory.changes[c.Workspace].end(err, now)
-	l.memory.changes[c.Workspace] = a
+	a := l.memory.end(c, err, now)
 	if c.Deletes() && err == nil {
 		l.memory.deleted = append(l.memory.deleted, now)
 	}

@@ -20,7 +20,7 @@ const mostRecent = 50
 func addFault(all map[string]plan.Fault, f spec.Error, now time.Time) {
 	place := ""
 	if f.Pos != (spec.Pos{}) {
-		place = f.Pos.String()
+		place = spec.Error{Msg: f.Pos.String()}.Error() // in one line, whatever the file is called
 	}
 	fault := plan.Fault{Place: place, Text: spec.Error{Msg: f.Msg, Hint: f.Hint}.Error(), Since: now.UTC()}
 	all[place+": "+fault.Text] = fault
@@ -131,6 +131,9 @@ func (l *loop) finish(s *plan.Status, now time.Time) {
 		}
 	}
 	a := l.memory.changes[s.Workspace]
+	if kept, ok := l.memory.kept[s.Workspace]; ok {
+		a = kept
+	}
 	switch {
 	case !a.mends:
 	case a.wanted:

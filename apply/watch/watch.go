@@ -34,6 +34,9 @@ type Host interface {
 	// Look reads what exists. It asks no registry.
 	Look(ctx context.Context, want spec.Set) (plan.State, error)
 
+	// Left is what the last run of the agent of a set left to a person.
+	Left(ctx context.Context, set string) ([]plan.Pending, error)
+
 	// Sources asks the registries of images that are to be pulled always what
 	// their names point to now; nil when none can be asked.
 	Sources(ctx context.Context, want spec.Set) map[string]plan.Source
@@ -118,7 +121,7 @@ const (
 	dead      = 2 * heartbeat          // since the loop turned last
 	patience  = time.Minute            // with a look, and with the store
 	mostBlind = 30 * time.Second       // between two looks that fail
-	parting   = 8 * time.Second        // with what still runs when the agent ends
+	parting   = 6 * time.Second        // with what still runs when the agent ends
 	lastWord  = time.Second            // with the store, at the end
 )
 

@@ -456,3 +456,103 @@ func TestASetIsNotDeletedBitByBit(t *testing.T) {
 		b.runs("h", true)
 	})
 }
+
+// set is six workspaces, and others.
+func set(more ...string) []spec.Workspace {
+	var all []spec.Workspace
+	for _, name := range append([]string{"a", "b", "c", "d", "e", "f"}, more...) {
+		all = append(all, workspace(name, "agent:v1"))
+	}
+	return all
+}
+
+func TestWhatIsHeldStaysHeld(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(set()...)
+		others := set("u", "v", "w", "x", "y", "z")[6:]
+		b.wish(others...) // all are renamed at once: twelve are owned then
+		b.pass(time.Hour)
+		for _, w := range append(set(), others...) {
+			b.runs(w.Name, true)
+		}
+		if got := len(b.agent.Report().Pending); got != 6 {
+			t.Errorf("%d deletions are left to a person", got)
+		}
+		b.wish(append(set(), others...)...)
+		if got := len(b.agent.Report().Pending); got != 0 {
+			t.Errorf("%d deletions are left to a person that nobody wants", got)
+		}
+		b.wish(append(set()[1:], others...)...)
+		if log := b.since(); !strings.Contains(log, "workspace=a action=delete") || strings.Contains(log, "workspace=b action=delete because=no spec") {
+			t.Errorf("log:\n%s", log)
+		}
+	})
+}
+
+func TestTheNextAgentHoldsWhatTheLastOneHeld(t *testing.T) {
+	for _, left := range [][]plan.Pending{nil, {{Workspace: "f", Action: plan.ActionDelete, Why: "more than half"}}} {
+		inBubble(t, func(b *bed) {
+			b.wish(set()...)
+			b.end()
+			b.mu.Lock()
+			b.left = left
+			b.mu.Unlock()
+			b.again()
+			b.wish(set()[:5]...)
+			if got := len(b.agent.Report().Pending); got != len(left) {
+				t.Errorf("%d deletions are left to a person, with %v", got, left)
+			}
+		})
+	}
+}
+
+func TestWhatIsHeldBackRunsOn(t *testing.T) {
+	never := func(w spec.Workspace) spec.Workspace { w.PreserveData = spec.PreserveNever; return w }
+	gpu := func(w spec.Workspace) spec.Workspace { w.Devices = []string{"vendor.com/gpu=0"}; return w }
+	for name, wishes := range map[string][2]spec.Workspace{
+		"it would lose data":      {never(workspace("bot", "agent:v1")), never(workspace("bot", "agent:v2"))},
+		"its image cannot be had": {workspace("bot", "agent:v1"), workspace("bot", "none:v1")},
+		"it was rolled back":      {workspace("bot", "agent:v1"), workspace("bot", "exits:v1")},
+		"it has a fault":          {workspace("bot", "agent:v1"), gpu(workspace("bot", "agent:v1"))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(b *bed) {
+				b.wish(wishes[0])
+				b.wish(wishes[1])
+				b.pass(time.Minute)
+				b.die("bot")
+				b.pass(0)
+				b.runs("bot", true)
+				b.since()
+				for range 5 { // it backs off as all do
+					b.die("bot")
+					b.pass(time.Second)
+				}
+				b.runs("bot", false)
+				b.pass(time.Minute)
+				b.runs("bot", true)
+				if s := b.reported("bot"); s.Restarts < 4 {
+					t.Errorf("the report has %d restarts", s.Restarts)
+				}
+			})
+		})
+	}
+}
+
+func TestAFileWithAFaultOfTheHostDisturbsNothing(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("a", "agent:v1"), workspace("b", "agent:v1"), workspace("c", "agent:v1"))
+		b.since()
+		half := workspace("a", "agent:v1")
+		half.Devices = []string{"vendor.com/gpu=0"}
+		b.wish(half, workspace("b", "agent:v2"), workspace("new", "agent:v1"))
+		b.pass(time.Hour)
+		log := b.since()
+		if strings.Contains(log, "action=replace because=image") || strings.Contains(log, "change done workspace=c") || !strings.Contains(log, "change done workspace=new action=create") {
+			t.Errorf("log:\n%s", log)
+		}
+		if got := len(b.agent.Report().Pending); got != 2 {
+			t.Errorf("%d changes wait for the file to be mended", got)
+		}
+	})
+}

@@ -24,7 +24,6 @@ type agentHost struct {
 
 	mu     sync.Mutex
 	opened *drivers.Host
-	left   []*drivers.Host // whose store was replaced
 
 	// One word at a time is told.
 	set      string    // of the last
@@ -53,13 +52,10 @@ func (h *agentHost) open(ctx context.Context) (*drivers.Host, error) {
 func (h *agentHost) close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var errs []error
-	for _, host := range append(h.left, h.opened) {
-		if host != nil {
-			errs = append(errs, host.Close())
-		}
+	if h.opened == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	return h.opened.Close()
 }
 
 // Lock takes the lock of the state dir.
@@ -82,11 +78,31 @@ func (h *agentHost) Look(ctx context.Context, want spec.Set) (plan.State, error)
 	return host.Look(ctx, want)
 }
 
-// leave has the host opened anew. What runs still uses the one that was open.
+// Left is what the agent of this host and a set last left to a person.
+func (h *agentHost) Left(ctx context.Context, set string) ([]plan.Pending, error) {
+	host, err := h.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	agents, err := host.Records.Agents(ctx)
+	for _, a := range agents {
+		if a.Host == host.Name && a.Set == set {
+			return a.Pending, err
+		}
+	}
+	return nil, err
+}
+
+// leaving is how long what runs may still use a host that was left.
+const leaving = 2 * time.Minute
+
+// leave has the host opened anew.
 func (h *agentHost) leave() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.left, h.opened = append(h.left, h.opened), nil
+	left := h.opened
+	h.opened = nil
+	time.AfterFunc(leaving, func() { _ = left.Close() }) // its store is lost: nothing can be lost any more
 }
 
 // Sources asks registries.
