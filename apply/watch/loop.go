@@ -25,6 +25,7 @@ type loop struct {
 	// When to look, and what is remembered between looks.
 	schedule schedule
 	memory   *memory
+	recalled string  // the set of which is known what the last agent left to a person
 	blind    attempt // to look
 	mending  attempt // of faults that are not in the files
 	looking  bool

@@ -20,7 +20,8 @@ type seen struct {
 	loaded *Loaded // nil when the files were not read
 	now    plan.State
 	busy   map[string]bool // workspaces that were being changed when it began
-	before []plan.Pending  // what the last run of the agent left to a person; only of the first look
+	set    string          // whose agent was asked for what it left to a person; "" when none was
+	left   []plan.Pending  // that
 	held   bool            // the lock
 	err    error
 }
@@ -33,7 +34,7 @@ func (l *loop) look(now time.Time) {
 	for name := range l.busy {
 		s.busy[name] = true
 	}
-	want, first := l.loaded.Want, l.lookedAt.IsZero()
+	want, recalled := l.loaded.Want, l.recalled
 	l.beside(func() func() {
 		if s.cause.reload {
 			loaded := l.Load()
@@ -45,8 +46,9 @@ func (l *loop) look(now time.Time) {
 			s.held = true
 			s.now, s.err = l.Host.Look(ctx, want)
 		}
-		if s.err == nil && first {
-			s.before, s.err = l.Host.Left(ctx, want.Name)
+		if s.err == nil && want.Name != recalled {
+			s.set = want.Name
+			s.left, s.err = l.Host.Left(ctx, want.Name)
 		}
 		return func() { l.saw(s, time.Now()) }
 	})
@@ -71,7 +73,10 @@ func (l *loop) saw(s seen, now time.Time) {
 	l.blind = attempt{}
 	l.now, l.lookedAt = s.now, now.UTC()
 	l.now.Ask(l.known())
-	l.memory.recall(s.before)
+	if s.set != "" {
+		l.recalled = s.set
+		l.memory.recall(s.left)
+	}
 	l.decide(s.busy, now)
 	l.log.Debug("looked", "because", strings.Join(s.cause.words, ", "), "changes", len(l.verdict.Do.Changes), "took", now.Sub(s.began).String())
 	l.fetch()
