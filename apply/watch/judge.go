@@ -122,18 +122,18 @@ func (m *memory) judge(p plan.Plan, busy map[string]bool, settled bool, doubt fu
 		if why == "" {
 			why = doubt(c)
 		}
-		if why == "" && !settled && !mends(c) {
-			wanted[c.Workspace] = true
-			return false
-		}
 		if why == "" {
 			wanted[c.Workspace] = true
-			why = m.leftToAPerson(c, now)
+			why = m.rolledBack(c)
 		}
 		if why != "" {
 			v.Pending = append(v.Pending, plan.Pending{Workspace: c.Workspace, Action: c.Action, Why: why, Key: c.Key()})
 			return false
 		}
+		if !settled && !mends(c) {
+			return false
+		}
+		m.want(c, now)
 		return !m.waits(c, now, &v) && !m.fetches(c, now, &v)
 	})
 	m.changes.forget(wanted, now)
@@ -151,9 +151,18 @@ func (m *memory) dangerous(c plan.Change) string {
 	return ""
 }
 
-// leftToAPerson is why a change that was tried is not tried again: doing so
-// would disturb what runs once more.
-func (m *memory) leftToAPerson(c plan.Change, now time.Time) string {
+// rolledBack is why a change that was tried is not tried again: doing so would
+// disturb what runs once more. It is "" for all others.
+func (m *memory) rolledBack(c plan.Change) string {
+	a := m.changes[c.Workspace]
+	if !a.back || a.key != c.Key() {
+		return ""
+	}
+	return fmt.Sprintf(failedBefore+"%s (mend the spec, or try again with %s)", a.failed, m.apply)
+}
+
+// want remembers that a change is wanted.
+func (m *memory) want(c plan.Change, now time.Time) {
 	a := m.changes[c.Workspace]
 	if c.First && !a.wanted {
 		a = attempt{} // a person took it away since
@@ -161,10 +170,6 @@ func (m *memory) leftToAPerson(c plan.Change, now time.Time) string {
 	a = a.want(c.Key(), now)
 	a.mends = mends(c)
 	m.changes[c.Workspace] = a
-	if !a.back {
-		return ""
-	}
-	return fmt.Sprintf(failedBefore+"%s (mend the spec, or try again with %s)", a.failed, m.apply)
 }
 
 // mends reports whether a change makes a task run that should, and did.
