@@ -58,23 +58,16 @@ func (m *memory) hold(p plan.Plan, now time.Time) {
 	}
 }
 
-// recall takes what the last run of the agent left to a person.
+// recall takes the deletions that the last run of the agent left to a person. A
+// change that was rolled back is tried once by each run: what failed may have
+// been the end of the last one.
 func (m *memory) recall(last []plan.Pending) {
 	for _, p := range last {
-		switch p.Action {
-		case plan.ActionDelete, plan.ActionForget:
+		if p.Action == plan.ActionDelete || p.Action == plan.ActionForget {
 			m.held[p.Workspace] = true
-		default:
-			if why, back := strings.CutPrefix(p.Why, failedBefore); back {
-				why, _, _ = strings.Cut(why, " (mend the spec")
-				m.changes[p.Workspace] = attempt{key: p.Key, wanted: true, back: true, failed: why}
-			}
 		}
 	}
 }
-
-// failedBefore is how the reason begins of a change that was rolled back.
-const failedBefore = "it failed: "
 
 // keep decides which workspaces, whose changes are held back, are started as they
 // were applied.
@@ -158,7 +151,7 @@ func (m *memory) rolledBack(c plan.Change) string {
 	if !a.back || a.key != c.Key() {
 		return ""
 	}
-	return fmt.Sprintf(failedBefore+"%s (mend the spec, or try again with %s)", a.failed, m.apply)
+	return fmt.Sprintf("it failed: %s (mend the spec, or try again with %s)", a.failed, m.apply)
 }
 
 // want remembers that a change is wanted.
