@@ -178,6 +178,9 @@ func TestAgentKilledAtAnyMoment(t *testing.T) {
 		}
 		agent := b.watch(specs)
 		agent.eventually("nothing is left to do", func(r plan.Report) bool {
+			if len(r.Pending) > 0 { // what a kill made fail was rolled back, and is left to a person
+				b.run("apply", specs)
+			}
 			return running(r) == workspaces && len(r.Working)+len(r.Waiting)+len(r.Faults) == 0 && strings.Contains(b.run("plan", specs), "Nothing to do")
 		})
 		agent.end()
