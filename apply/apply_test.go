@@ -231,7 +231,8 @@ func TestAWorkspaceThatAnotherHostClaimsIsNotMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := w.runner().Run(t.Context(), p)
-	if err == nil || err.Error() != "bot: claim bot for host h: workspace bot was claimed by host another" {
+	var claimed *plan.ClaimedError
+	if !errors.As(err, &claimed) || claimed.Host != "another" {
 		t.Errorf("error: %v", err)
 	}
 	if p := w.plan(); !p.Empty() || p.Elsewhere != 1 {

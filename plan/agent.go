@@ -33,7 +33,6 @@ type Pending struct {
 	Workspace string `json:"workspace"`
 	Action    Action `json:"action"`
 	Why       string `json:"why"` // it waits, and what to do
-	Key       string `json:"key"` // names the change, for the next run of the agent
 }
 
 // Waiting is a change, or the fetching of an image, that failed or had to be

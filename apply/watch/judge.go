@@ -78,15 +78,7 @@ func (m *memory) keep(p plan.Plan, now time.Time, v *verdict) plan.Plan {
 		a := m.kept[c.Workspace].want(c.Key(), now)
 		a.mends = true
 		m.kept[c.Workspace] = a
-		if !now.Before(a.until) {
-			return true
-		}
-		why := a.failed
-		if why == "" {
-			why = strings.Join(c.Reasons, "; ") + ", again and again"
-		}
-		v.Waiting = append(v.Waiting, plan.Waiting{Workspace: c.Workspace, Why: why, Tries: a.tries - 1, Until: a.until})
-		return false
+		return !v.wait(c, a, now)
 	})
 	m.kept.forget(wanted, now)
 	return do
@@ -120,14 +112,14 @@ func (m *memory) judge(p plan.Plan, busy map[string]bool, settled bool, doubt fu
 			why = m.rolledBack(c)
 		}
 		if why != "" {
-			v.Pending = append(v.Pending, plan.Pending{Workspace: c.Workspace, Action: c.Action, Why: why, Key: c.Key()})
+			v.Pending = append(v.Pending, plan.Pending{Workspace: c.Workspace, Action: c.Action, Why: why})
 			return false
 		}
 		if !settled && !mends(c) {
 			return false
 		}
 		m.want(c, now)
-		return !m.waits(c, now, &v) && !m.fetches(c, now, &v)
+		return !v.wait(c, m.changes[c.Workspace], now) && !m.fetches(c, now, &v)
 	})
 	m.changes.forget(wanted, now)
 	return v
@@ -170,9 +162,8 @@ func mends(c plan.Change) bool {
 	return c.Action == plan.ActionStart || c.Action == plan.ActionRestart
 }
 
-// waits reports whether a change is not to be tried yet, and says so.
-func (m *memory) waits(c plan.Change, now time.Time, v *verdict) bool {
-	a := m.changes[c.Workspace]
+// wait reports whether a change that is wanted is not due yet, and says so.
+func (v *verdict) wait(c plan.Change, a attempt, now time.Time) bool {
 	if !now.Before(a.until) {
 		return false
 	}

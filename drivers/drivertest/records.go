@@ -2,7 +2,7 @@ package drivertest
 
 import (
 	"context"
-	"strings"
+	"errors"
 	"testing"
 	"time"
 
@@ -89,7 +89,8 @@ func RunRecords(t *testing.T, open func(t *testing.T) Store) {
 		}
 		late := claim
 		late.Host = "another"
-		if err := s.ClaimRecord(t.Context(), late, nil); err == nil || !strings.Contains(err.Error(), "was claimed by host h") {
+		var lost *plan.ClaimedError
+		if err := s.ClaimRecord(t.Context(), late, nil); !errors.As(err, &lost) || lost.Host != "h" {
 			t.Errorf("a claim that came late: %v", err)
 		}
 		claimed := plan.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Version: 1}

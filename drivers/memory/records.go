@@ -39,7 +39,7 @@ func (h *Host) ClaimRecord(_ context.Context, s plan.ClaimRecord, history []plan
 		at := h.now()
 		h.records[s.Workspace] = plan.Record{Workspace: s.Workspace, Set: s.Set, Host: s.Host, Source: s.Source, Version: 1, CreatedAt: at, UpdatedAt: at}
 	case r.Set != s.Set || r.Host != s.Host:
-		return fmt.Errorf("workspace %s was claimed by host %s", s.Workspace, r.Host)
+		return &plan.ClaimedError{Workspace: s.Workspace, Host: r.Host, Set: r.Set, At: r.UpdatedAt}
 	}
 	h.history = append(h.history, history...)
 	return nil
