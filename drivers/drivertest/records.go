@@ -79,28 +79,7 @@ func RunRecords(t *testing.T, open func(t *testing.T) Store) {
 			t.Error("a record was written over one that was deleted")
 		}
 	})
-	t.Run("the first that claims has it", func(t *testing.T) {
-		s := storeUnderTest{t, open(t)}
-		claim := plan.ClaimRecord{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml"}
-		for range 2 {
-			if err := s.ClaimRecord(t.Context(), claim, nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		late := claim
-		late.Host = "another"
-		var lost *plan.ClaimedError
-		if err := s.ClaimRecord(t.Context(), late, nil); !errors.As(err, &lost) || lost.Host != "h" {
-			t.Errorf("a claim that came late: %v", err)
-		}
-		claimed := plan.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Version: 1}
-		s.want(claimed)
-		made := first
-		made.Version = 1
-		s.save(made)
-		made.Version = 2
-		s.want(made)
-	})
+	t.Run("the first that claims has it", func(t *testing.T) { runClaims(t, storeUnderTest{t, open(t)}, first) })
 	t.Run("a failure is noted", func(t *testing.T) {
 		s := storeUnderTest{t, open(t)}
 		f := plan.Failure{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Error: "no image"}
@@ -127,6 +106,30 @@ func RunRecords(t *testing.T, open func(t *testing.T) Store) {
 		}
 		s.want(made)
 	})
+}
+
+// runClaims checks that a workspace goes to the first host that claims it.
+func runClaims(t *testing.T, s storeUnderTest, first plan.Record) {
+	t.Helper()
+	claim := plan.ClaimRecord{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml"}
+	for range 2 {
+		if err := s.ClaimRecord(t.Context(), claim, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late := claim
+	late.Host = "another"
+	var lost *plan.ClaimedError
+	if err := s.ClaimRecord(t.Context(), late, nil); !errors.As(err, &lost) || lost.Host != "h" {
+		t.Errorf("a claim that came late: %v", err)
+	}
+	claimed := plan.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Version: 1}
+	s.want(claimed)
+	made := first
+	made.Version = 1
+	s.save(made)
+	made.Version = 2
+	s.want(made)
 }
 
 type storeUnderTest struct {
