@@ -42,15 +42,12 @@ func (m *memory) mass(p plan.Plan, now time.Time) bool {
 
 // hold holds the deletions of a plan that takes away too much. They stay held,
 // whatever else comes or goes, until they are not wanted any more: a person has
-// done them, or the files describe the workspaces again.
-func (m *memory) hold(p plan.Plan, now time.Time) {
+// done them, or the files describe the workspaces again. Of those that are busy
+// nothing is known.
+func (m *memory) hold(p plan.Plan, busy map[string]bool, now time.Time) {
 	all := p.Deletes()
 	mass := m.mass(p, now)
-	for name := range m.held {
-		if !slices.Contains(all, name) {
-			delete(m.held, name)
-		}
-	}
+	maps.DeleteFunc(m.held, func(name string, _ bool) bool { return !busy[name] && !slices.Contains(all, name) })
 	for _, name := range all {
 		if mass {
 			m.held[name] = true
@@ -71,8 +68,8 @@ func (m *memory) recall(last []plan.Pending) {
 
 // keep decides which workspaces, whose changes are held back, are started as they
 // were applied.
-func (m *memory) keep(p plan.Plan, now time.Time, v *verdict) plan.Plan {
-	wanted := map[string]bool{}
+func (m *memory) keep(p plan.Plan, busy map[string]bool, now time.Time, v *verdict) plan.Plan {
+	wanted := maps.Clone(busy)
 	do := p.Only(func(c plan.Change) bool {
 		wanted[c.Workspace] = true
 		a := m.kept[c.Workspace].want(c.Key(), now)
@@ -87,7 +84,7 @@ func (m *memory) keep(p plan.Plan, now time.Time, v *verdict) plan.Plan {
 // end remembers how a change went.
 func (m *memory) end(c plan.Change, err error, now time.Time) attempt {
 	all := m.changes
-	if m.kept[c.Workspace].key == c.Key() {
+	if kept := m.kept[c.Workspace]; kept.wanted && kept.key == c.Key() {
 		all = m.kept
 	}
 	all[c.Workspace] = all[c.Workspace].end(err, now)
@@ -100,7 +97,7 @@ func (m *memory) end(c plan.Change, err error, now time.Time) attempt {
 // planned for workspaces that are busy; files that have not settled say nothing.
 func (m *memory) judge(p plan.Plan, busy map[string]bool, settled bool, doubt func(plan.Change) string, now time.Time) verdict {
 	v := verdict{}
-	m.hold(p, now)
+	m.hold(p, busy, now)
 	wanted := maps.Clone(busy)
 	v.Do = p.Only(func(c plan.Change) bool {
 		why := m.dangerous(c)

@@ -212,7 +212,7 @@ func (l *loop) keep(options plan.Options, now time.Time) {
 			names[w.Workspace] = false
 		}
 	}
-	kept := l.memory.keep(plan.Keep(l.now, names, options), now, &l.verdict)
+	kept := l.memory.keep(plan.Keep(l.now, names, options), options.Busy, now, &l.verdict)
 	l.verdict.Do.Changes = append(l.verdict.Do.Changes, kept.Changes...)
 }
 

@@ -556,3 +556,38 @@ func TestAFileWithAFaultOfTheHostDisturbsNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsHeldStaysHeldWhileItIsStarted(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(set()...)
+		b.wish(set("u", "v", "w", "x", "y", "z")[6:]...)
+		starting := make(chan struct{})
+		b.mu.Lock()
+		b.failing = func(plan.StartTask) error { <-starting; return nil }
+		b.mu.Unlock()
+		b.die("a")
+		b.die("b") // the host is looked at while a is started
+		b.pass(time.Second)
+		close(starting)
+		b.pass(time.Hour)
+		for _, w := range set() {
+			b.runs(w.Name, true)
+		}
+	})
+}
+
+func TestWhatWasHeldBackBacksOffAfterwardsToo(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "agent:v1"))
+		b.wish(workspace("bot", "none:v1"))
+		b.die("bot")
+		b.wish(workspace("bot", "agent:v1")) // as before
+		for range 5 {
+			b.die("bot")
+			b.pass(time.Second)
+		}
+		b.runs("bot", false)
+		b.pass(time.Minute)
+		b.runs("bot", true)
+	})
+}
