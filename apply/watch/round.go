@@ -281,18 +281,22 @@ func (l *loop) carryOut(began time.Time) {
 		l.Metrics.round(unchanged, time.Since(began))
 		return
 	}
+	open := map[string]bool{} // changes of this round; the next one may have others of the same workspaces
 	for _, c := range p.Changes {
-		l.busy[c.Workspace] = c.Action
+		l.busy[c.Workspace], open[c.Workspace] = c.Action, true
 	}
 	l.beside(func() func() {
 		err := l.Host.Run(l.ctx, p, l.Metrics.step, func(c plan.Change, took time.Duration, err error) {
-			l.then(func() { l.ended(c, took, err, time.Now()) })
+			l.then(func() {
+				delete(open, c.Workspace)
+				l.ended(c, took, err, time.Now())
+			})
 		})
 		return func() {
 			l.unlock()
 			l.roundEnded(began, changed, err)
-			for _, c := range p.Changes {
-				delete(l.busy, c.Workspace) // those that were not begun
+			for name := range open {
+				delete(l.busy, name) // it was not begun
 			}
 			l.schedule.look(time.Now(), "changes ended")
 		}

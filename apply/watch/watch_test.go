@@ -122,6 +122,32 @@ func TestASlowChangeKeepsNobodyWaiting(t *testing.T) {
 	})
 }
 
+func TestTheEndOfARoundFreesNothingOfTheNextOne(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("slow", "agent:v1"), workspace("bot", "agent:v1"))
+		slowStops, botStops := make(chan struct{}), make(chan struct{})
+		b.mu.Lock()
+		b.slow["slow"] = slowStops
+		b.mu.Unlock()
+		b.wish(workspace("slow", "agent:v2"), workspace("bot", "agent:v2"))
+		b.mu.Lock()
+		b.slow["bot"] = botStops
+		b.mu.Unlock()
+		b.wish(workspace("slow", "agent:v2"), workspace("bot", "agent:v3"))
+		b.since()
+		close(slowStops) // the round that both began in ends; bot is in another one now
+		b.pass(time.Second)
+		if got := b.agent.Report().Working; len(got) != 1 || got[0] != "bot" {
+			t.Errorf("it works on %v", got)
+		}
+		close(botStops)
+		b.pass(time.Second)
+		b.said(`
+3s change done workspace=slow action=replace because=image changed
+4s change done workspace=bot action=replace because=image changed`)
+	})
+}
+
 func TestAnImageThatCannotBeFetchedDisturbsNothing(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		b.wish(workspace("bot", "agent:v1"))
