@@ -61,6 +61,9 @@ func (l *loader) keep() error {
 	if err != nil || bytes.Equal(text, l.kept) {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Dir(l.file), 0o700); err != nil {
+		return err
+	}
 	if err := writeWhole(l.file, text); err != nil {
 		return err
 	}
@@ -68,12 +71,9 @@ func (l *loader) keep() error {
 	return nil
 }
 
-// writeWhole writes a file of the state dir so that it is there as it was, or
-// as it shall be, whatever happens.
+// writeWhole writes a file that only its owner reads, so that it is there as it
+// was, or as it shall be, whatever happens.
 func writeWhole(path string, text []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
 	part, err := os.OpenFile(path+".part", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err

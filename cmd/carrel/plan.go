@@ -103,17 +103,13 @@ func planFor(ctx context.Context, c *drivers.Config, want spec.Set, options plan
 	return plan.New(want, now, options)
 }
 
-// writePlan writes a plan to a file, whole or not at all.
+// writePlan writes a plan to a file.
 func writePlan(path string, p plan.Plan) error {
 	text, err := p.View().JSON()
 	if err != nil {
 		return err
 	}
-	part := path + ".part"
-	if err := os.WriteFile(part, text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(part, path)
+	return writeWhole(path, text)
 }
 
 // planned is the plan that apply --plan names: a file that plan --out wrote,
