@@ -247,3 +247,20 @@ func withoutInotify(t *testing.T) {
 		})
 	}
 }
+
+// TestFilesOfOthersArePolled has specs on a filesystem that changes without the
+// kernel telling: an overlay, whose layers are changed directly.
+func TestFilesOfOthersArePolled(t *testing.T) {
+	b := newTree(t, "specs")
+	b.run()
+	t.Cleanup(func() { b.sh("umount merged") })
+	b.tell([][2]string{
+		{"mkdir lower upper work merged; echo 1 > lower/a.yaml; mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged; ln -s merged specs", "a.yaml=1"},
+		{"echo 2 > specs/b.yaml", "a.yaml=1 b.yaml=2"},
+		{"echo 3 > upper/b.yaml", "a.yaml=1 b.yaml=3"},
+		{"rm upper/b.yaml", "a.yaml=1"},
+	})
+	if log := b.log.String(); strings.Count(log, "files are polled") != 1 || !strings.Contains(log, "is on overlay") {
+		t.Errorf("log: %s", log)
+	}
+}
