@@ -85,7 +85,7 @@ func reasonOf(err error) string {
 // wanted.
 func (a attempt) stale(now time.Time) bool { return a.done.IsZero() || now.Sub(a.done) >= steady }
 
-// attempts are the attempts by workspace.
+// attempts are attempts by the name of a workspace or an image.
 type attempts map[string]attempt
 
 // forget drops what is not wanted any more; wanted are those that are.

@@ -21,7 +21,7 @@ type verdict struct {
 // memory is what is remembered from one look to the next.
 type memory struct {
 	changes attempts        // by workspace
-	images  attempts        // by name
+	images  attempts        // to fetch, by name
 	kept    attempts        // starts of workspaces whose change is held back, by workspace
 	deleted []time.Time     // workspaces that were deleted of late
 	held    map[string]bool // workspaces whose deletion is left to a person, and stays so
@@ -98,8 +98,11 @@ func (m *memory) end(c plan.Change, err error, now time.Time) attempt {
 func (m *memory) judge(p plan.Plan, busy map[string]bool, settled bool, doubt func(plan.Change) string, now time.Time) verdict {
 	v := verdict{}
 	m.hold(p, busy, now)
-	wanted := maps.Clone(busy)
+	wanted, images := maps.Clone(busy), map[string]bool{}
 	v.Do = p.Only(func(c plan.Change) bool {
+		for _, image := range c.Pulls() {
+			images[image] = true
+		}
 		why := m.dangerous(c)
 		if why == "" {
 			why = doubt(c)
@@ -119,6 +122,7 @@ func (m *memory) judge(p plan.Plan, busy map[string]bool, settled bool, doubt fu
 		return !v.wait(c, m.changes[c.Workspace], now) && !m.fetches(c, now, &v)
 	})
 	m.changes.forget(wanted, now)
+	m.images.forget(images, now)
 	return v
 }
 

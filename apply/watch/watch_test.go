@@ -173,6 +173,19 @@ func TestAnImageThatCannotBeFetchedDisturbsNothing(t *testing.T) {
 	})
 }
 
+func TestAnImageThatNobodyWantsAnyMoreIsForgotten(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.wish(workspace("bot", "later:v1"))
+		b.pass(time.Hour)
+		b.wish(workspace("bot", "agent:v1"))
+		b.pass(time.Hour)
+		b.wish(workspace("bot", "later:v1"))
+		if w := b.agent.Report().Waiting; len(w) != 1 || w[0].Tries != 1 {
+			t.Errorf("what waits: %+v", w)
+		}
+	})
+}
+
 func TestATagThatMovesIsFollowed(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		w := workspace("bot", "agent:v1")
