@@ -10,6 +10,7 @@ import (
 // store, to status, and on its page. Lists are by workspace, or by place.
 type Agent struct {
 	Host      string    `json:"host"`
+	Boot      string    `json:"boot,omitempty"` // id of the boot of its kernel, which tells machines of one name apart; "" when unknown
 	Set       string    `json:"set"`
 	Version   string    `json:"version"` // of the program
 	Paths     []string  `json:"paths"`   // that it watches, absolute

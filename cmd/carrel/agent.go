@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 // answer, and stay open: they connect again by themselves.
 type agentHost struct {
 	config   drivers.Config
+	boot     string // of this machine; "" when unknown
 	parallel int
 
 	mu     sync.Mutex
@@ -75,7 +78,39 @@ func (h *agentHost) Look(ctx context.Context, want spec.Set) (plan.State, error)
 			return plan.State{}, err
 		}
 	}
+	if err := h.alone(ctx, host); err != nil {
+		return plan.State{}, err
+	}
 	return host.Look(ctx, want)
+}
+
+// alone makes sure that no agent of another machine, which has the same name,
+// tells of this host: each would undo what the other does. The one that came
+// first goes on; this one waits until it is gone.
+func (h *agentHost) alone(ctx context.Context, host *drivers.Host) error {
+	if !host.Records.Shared() || h.boot == "" {
+		return nil
+	}
+	agents, err := host.Records.AgentsOf(ctx, host.Name)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	for _, a := range agents {
+		if a.Boot != "" && a.Boot != h.boot && !a.Gone(now) {
+			return fmt.Errorf("another machine is host %s in this store, too: an agent of set %s runs there (give each a name of its own with --host)", host.Name, a.Set)
+		}
+	}
+	return nil
+}
+
+// bootID is the id that the kernel has of this boot; "" when it does not say.
+func bootID() string {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // Left is what the agent of this host and a set last left to a person.
@@ -84,9 +119,9 @@ func (h *agentHost) Left(ctx context.Context, set string) ([]plan.Pending, error
 	if err != nil {
 		return nil, err
 	}
-	agents, err := host.Records.Agents(ctx)
+	agents, err := host.Records.AgentsOf(ctx, host.Name)
 	for _, a := range agents {
-		if a.Host == host.Name && a.Set == set {
+		if a.Set == set {
 			return a.Pending, err
 		}
 	}
@@ -147,6 +182,9 @@ const (
 func (h *agentHost) Tell(ctx context.Context, a plan.Agent, now plan.State) error {
 	host, err := h.open(ctx)
 	if err != nil {
+		return err
+	}
+	if err := h.alone(ctx, host); err != nil {
 		return err
 	}
 	began := time.Now()

@@ -98,7 +98,7 @@ func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []st
 	if err != nil {
 		return err
 	}
-	host := &agentHost{config: c, parallel: o.parallel}
+	host := &agentHost{config: c, boot: bootID(), parallel: o.parallel}
 	defer func() { err = errors.Join(err, host.close()) }()
 	registry, wakes, told := prometheus.NewRegistry(), make(chan watch.Wake), &systemd{log: log}
 	files := watch.NewFiles(all, o.poll, log, func() { wake(ctx, wakes, watch.Wake{Kind: watch.FilesChanged}) })
@@ -112,7 +112,7 @@ func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []st
 	agent := &watch.Agent{
 		Host: host, Load: load.load, Wakes: wakes, Options: *o.plan, Resync: o.resync, Log: log,
 		Metrics: watch.NewMetrics(registry), Started: containerd.Started, Changed: told.changed,
-		About: plan.Agent{Host: c.Host, Version: version, Paths: paths},
+		About: plan.Agent{Host: c.Host, Boot: host.boot, Version: version, Paths: paths},
 	}
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), web.Collector(agent.Report))
 	handler := web.Handler(web.Config{Report: agent.Report, Alive: agent.Alive, Metrics: registry, Loopback: loopback})

@@ -56,6 +56,19 @@ func (s *Store) Agents(ctx context.Context) ([]plan.Agent, error) {
 		return nil, nil
 	}
 	rows, err := query.New(s.db).ListAgents(ctx)
+	return s.agents(rows, err)
+}
+
+// AgentsOf are what the agents of a host last said of themselves, by set.
+func (s *Store) AgentsOf(ctx context.Context, host string) ([]plan.Agent, error) {
+	if s.db == nil || s.have < agentsVersion {
+		return nil, nil
+	}
+	rows, err := query.New(s.db).ListAgentsOfHost(ctx, host)
+	return s.agents(rows, err)
+}
+
+func (s *Store) agents(rows []query.Agent, err error) ([]plan.Agent, error) {
 	if err != nil {
 		return nil, s.explain(err)
 	}

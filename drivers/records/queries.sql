@@ -48,6 +48,9 @@ ON CONFLICT (host, set_name) DO UPDATE SET seen_at = excluded.seen_at, state = e
 -- name: ListAgents :many
 SELECT * FROM agents ORDER BY host, set_name;
 
+-- name: ListAgentsOfHost :many
+SELECT * FROM agents WHERE host = $1 ORDER BY set_name;
+
 -- name: DeleteAgents :exec
 DELETE FROM agents WHERE seen_at < $1;
 

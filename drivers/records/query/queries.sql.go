@@ -219,6 +219,38 @@ func (q *Queries) ListAgents(ctx context.Context) ([]Agent, error) {
 	return items, nil
 }
 
+const listAgentsOfHost = `-- name: ListAgentsOfHost :many
+SELECT host, set_name, seen_at, state FROM agents WHERE host = $1 ORDER BY set_name
+`
+
+func (q *Queries) ListAgentsOfHost(ctx context.Context, host string) ([]Agent, error) {
+	rows, err := q.db.QueryContext(ctx, listAgentsOfHost, host)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Agent
+	for rows.Next() {
+		var i Agent
+		if err := rows.Scan(
+			&i.Host,
+			&i.SetName,
+			&i.SeenAt,
+			&i.State,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listHistory = `-- name: ListHistory :many
 SELECT at, who, plan, workspace, action, reason, step, duration, error FROM history
 WHERE workspace = CAST($1 AS text) OR CAST($1 AS text) = ''
