@@ -17,21 +17,23 @@ import (
 var mayImport = map[string][]string{
 	"schema":                   {},
 	"spec":                     {"schema"},
-	"plan":                     {"spec"},
-	"apply":                    {"plan", "spec"},
-	"apply/watch":              {"apply", "plan", "spec"},
-	"apply/watch/web":          {"plan"},
-	"drivers/containerd":       {"plan", "schema", "spec"},
-	"drivers/cni":              {"plan", "schema", "spec"},
-	"drivers/cdi":              {"plan", "schema", "spec"},
-	"drivers/volumes":          {"plan", "schema", "spec"},
-	"drivers/records":          {"plan", "schema", "spec", "drivers/records/query"},
+	"plan":                     {"plan/state", "spec"},
+	"apply":                    {"plan", "plan/state", "spec"},
+	"apply/watch":              {"apply", "plan", "plan/state", "spec"},
+	"plan/state":               {"spec"},
+	"plan/report":              {"plan", "plan/state", "spec"},
+	"plan/report/page":         {"plan", "plan/report", "plan/state"},
+	"drivers/containerd":       {"plan", "plan/state", "schema", "spec"},
+	"drivers/cni":              {"plan", "plan/state", "schema", "spec"},
+	"drivers/cdi":              {"plan", "plan/state", "schema", "spec"},
+	"drivers/volumes":          {"plan", "plan/state", "schema", "spec"},
+	"drivers/records":          {"plan", "plan/state", "schema", "spec", "drivers/records/query"},
 	"drivers/records/query":    {},
-	"drivers/memory":           {"plan", "schema", "spec"},
-	"drivers/drivertest":       {"plan", "schema", "spec"},
+	"drivers/memory":           {"plan", "plan/state", "schema", "spec"},
+	"drivers/drivertest":       {"plan", "plan/state", "schema", "spec"},
 	"drivers/drivertest/guest": {},
-	"drivers":                  {"drivers/cdi", "drivers/cni", "drivers/containerd", "drivers/records", "drivers/volumes", "plan", "spec"},
-	"cmd/carrel":               {"apply", "apply/watch", "apply/watch/web", "drivers", "drivers/cdi", "drivers/containerd", "drivers/records", "drivers/volumes", "plan", "schema", "spec"},
+	"drivers":                  {"drivers/cdi", "drivers/cni", "drivers/containerd", "drivers/records", "drivers/volumes", "plan", "plan/state", "spec"},
+	"cmd/carrel":               {"apply", "apply/watch", "drivers", "drivers/cdi", "drivers/containerd", "drivers/records", "drivers/volumes", "plan", "plan/report", "plan/report/page", "plan/state", "schema", "spec"},
 	"examples/agent":           {},
 	"examples/agent/image":     {},
 	".":                        {},
@@ -56,7 +58,7 @@ func TestImports(t *testing.T) {
 		case strings.HasSuffix(file, "_test.go"):
 		case ours && !slices.Contains(allowed, local):
 			t.Errorf("%s: %s may not import %s", file, folder, local)
-		case !ours && folder == "plan" && !slices.Contains(pure, path):
+		case !ours && (folder == "plan" || folder == "plan/state" || folder == "plan/report") && !slices.Contains(pure, path):
 			t.Errorf("%s: plan may not import %s", file, path)
 		}
 	})

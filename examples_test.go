@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -41,12 +42,12 @@ func planExample(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := plan.State{
-		Host: "testhost", Images: map[string]plan.Image{},
-		Devices: plan.Devices{Found: map[string]string{"nvidia.com/gpu=0": "1"}},
+	now := state.State{
+		Host: "testhost", Images: map[string]state.Image{},
+		Devices: state.Devices{Found: map[string]string{"nvidia.com/gpu=0": "1"}},
 	}
 	for _, w := range want.Workspaces {
-		now.Images[w.Image] = plan.Image{Name: "image", Source: "sha256:" + strings.Repeat("0", 64)}
+		now.Images[w.Image] = state.Image{Name: "image", Source: "sha256:" + strings.Repeat("0", 64)}
 	}
 	p, err := plan.New(want, now, plan.Options{})
 	if err != nil {

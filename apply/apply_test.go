@@ -14,6 +14,8 @@ import (
 	"carrel/apply"
 	"carrel/drivers/memory"
 	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -58,7 +60,7 @@ func (w *world) runner() *apply.Runner {
 	f := faulty{w.Host, w.fault}
 	return &apply.Runner{
 		Runtime: f, Network: f, Volumes: f, Records: f, Parallel: 4, Who: "ann@h",
-		Observe: func(context.Context) (plan.State, error) { return w.Observe(spec.Set{}), nil },
+		Observe: func(context.Context) (state.State, error) { return w.Observe(spec.Set{}), nil },
 	}
 }
 
@@ -78,7 +80,7 @@ func (w *world) mustApply() {
 func (w *world) settled(want string) {
 	w.t.Helper()
 	if p := w.plan(); !p.Empty() {
-		w.t.Errorf("there is still something to do:\n%s", p.View().Text())
+		w.t.Errorf("there is still something to do:\n%s", report.OfPlan(p).Text())
 	}
 	if diff := cmp.Diff(strings.TrimSpace(want), strings.TrimSpace(w.String())); diff != "" {
 		w.t.Errorf("the host (-want +got):\n%s", diff)
@@ -147,7 +149,7 @@ func TestFailedReplaceIsRolledBack(t *testing.T) {
 		w.wish(workspace("bot", "agent:v2"), workspace("other", "agent:v2"))
 		w.mustApply()
 		if p := w.plan(); !p.Empty() {
-			t.Errorf("%s: after the repair:\n%s", image, p.View().Text())
+			t.Errorf("%s: after the repair:\n%s", image, report.OfPlan(p).Text())
 		}
 	}
 }
@@ -168,7 +170,7 @@ func TestOneFailureStopsNoOther(t *testing.T) {
 	w.wish(workspace("a", "none:v1"), workspace("b", "agent:v1"))
 	w.mustApply()
 	if p := w.plan(); !p.Empty() {
-		t.Errorf("after the repair:\n%s", p.View().Text())
+		t.Errorf("after the repair:\n%s", report.OfPlan(p).Text())
 	}
 }
 
@@ -217,7 +219,7 @@ func TestNothingNewIsBegunAfterAnInterrupt(t *testing.T) {
 	}
 	w.mustApply()
 	if p := w.plan(); !p.Empty() {
-		t.Errorf("after the second run:\n%s", p.View().Text())
+		t.Errorf("after the second run:\n%s", report.OfPlan(p).Text())
 	}
 }
 
@@ -236,7 +238,7 @@ func TestAWorkspaceThatAnotherHostClaimsIsNotMade(t *testing.T) {
 		t.Errorf("error: %v", err)
 	}
 	if p := w.plan(); !p.Empty() || p.Elsewhere != 1 {
-		t.Errorf("after the claim was lost:\n%s", p.View().Text())
+		t.Errorf("after the claim was lost:\n%s", report.OfPlan(p).Text())
 	}
 	if text := w.String(); strings.Contains(text, "container bot") || strings.Contains(text, "volume bot") || !strings.Contains(text, "container other") {
 		t.Errorf("the host:\n%s", text)
@@ -422,7 +424,7 @@ func (w *world) tell(s story, f *fault) {
 		w.fault = nil
 		w.mustApply()
 		if p := w.plan(); !p.Empty() {
-			w.t.Errorf("after a failure and another apply:\n%s", p.View().Text())
+			w.t.Errorf("after a failure and another apply:\n%s", report.OfPlan(p).Text())
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -35,7 +37,7 @@ func TestNetworksAreMended(t *testing.T) {
 	for _, namespace := range []bool{false, true} {
 		w.Break("bot", namespace)
 		if p := w.plan(); len(p.Changes) != 1 {
-			t.Errorf("a broken network is not seen:\n%s", p.View().Text())
+			t.Errorf("a broken network is not seen:\n%s", report.OfPlan(p).Text())
 		}
 		w.mustApply()
 		w.settled(order)
@@ -56,12 +58,12 @@ func TestADeviceThatChangedIsGivenAnew(t *testing.T) {
 	w.wish(with("agent:v1", func(w *spec.Workspace) { w.Devices = []string{"vendor.com/gpu=0"} }))
 	w.mustApply()
 	w.Device("vendor.com/gpu=0", "2")
-	if text := w.plan().View().Text(); !strings.Contains(text, "what device vendor.com/gpu=0 resolves to: 1 -> 2") {
+	if text := report.OfPlan(w.plan()).Text(); !strings.Contains(text, "what device vendor.com/gpu=0 resolves to: 1 -> 2") {
 		t.Errorf("plan:\n%s", text)
 	}
 	w.mustApply()
 	if p := w.plan(); !p.Empty() {
-		t.Errorf("after the replace:\n%s", p.View().Text())
+		t.Errorf("after the replace:\n%s", report.OfPlan(p).Text())
 	}
 }
 
@@ -79,12 +81,12 @@ func (w *world) run(p plan.Plan, err error) {
 // verbs are what a person does to the data of a workspace whose volume holds
 // v1's work, and that has data preserved from before.
 var verbs = map[string]struct {
-	verb func(plan.State) (plan.Plan, error)
+	verb func(state.State) (plan.Plan, error)
 	want string // the volume afterwards
 }{
-	"restore": {func(now plan.State) (plan.Plan, error) { return plan.Restore(now, "bot", "") }, "volume bot: map[before:x]"},
-	"import":  {func(now plan.State) (plan.Plan, error) { return plan.Import(now, "bot", "/backup.tar") }, "volume bot: map[backup:y]"},
-	"discard": {func(now plan.State) (plan.Plan, error) { return plan.Discard(now, "bot", "") }, "volume bot: map[seed:v1 work:done]"},
+	"restore": {func(now state.State) (plan.Plan, error) { return plan.Restore(now, "bot", "") }, "volume bot: map[before:x]"},
+	"import":  {func(now state.State) (plan.Plan, error) { return plan.Import(now, "bot", "/backup.tar") }, "volume bot: map[backup:y]"},
+	"discard": {func(now state.State) (plan.Plan, error) { return plan.Discard(now, "bot", "") }, "volume bot: map[seed:v1 work:done]"},
 }
 
 func newWorldWithData(t *testing.T) *world {
@@ -109,7 +111,7 @@ func TestDataVerbs(t *testing.T) {
 				t.Errorf("what was there before:\n%s", w)
 			}
 			if p := w.plan(); !p.Empty() {
-				t.Errorf("there is something to do:\n%s", p.View().Text())
+				t.Errorf("there is something to do:\n%s", report.OfPlan(p).Text())
 			}
 			history := w.History()
 			if last := history[len(history)-1]; last.Step != "note in the history of bot" || last.Reason != "asked for" {
@@ -147,7 +149,7 @@ func TestDataVerbsLoseNothing(t *testing.T) {
 					}
 				}
 				if p := w.plan(); !p.Empty() || strings.Contains(text, "trash") {
-					t.Errorf("%s, call %d %s: not at rest:\n%s%s", name, at, kind, p.View().Text(), text)
+					t.Errorf("%s, call %d %s: not at rest:\n%s%s", name, at, kind, report.OfPlan(p).Text(), text)
 				}
 			}
 		}

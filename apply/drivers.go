@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // Runtime keeps images, containers and tasks. Every method is safe to repeat:
@@ -20,7 +21,7 @@ type Runtime interface {
 
 	// ViewImage mounts the root filesystem of an image for reading while fn
 	// runs. The owner is the user that the workspace's process will have.
-	ViewImage(ctx context.Context, s plan.CreateVolume, fn func(root string, owner plan.Owner) error) error
+	ViewImage(ctx context.Context, s plan.CreateVolume, fn func(root string, owner state.Owner) error) error
 
 	// ViewSnapshot mounts a root filesystem for reading while fn runs.
 	ViewSnapshot(ctx context.Context, s plan.MigrateData, fn func(root string) error) error
@@ -48,7 +49,7 @@ type Volumes interface {
 	// CreateVolume makes the volume with what root has at the data path; root
 	// is an image's root filesystem. Owner owns a data path that the image
 	// does not have.
-	CreateVolume(ctx context.Context, s plan.CreateVolume, root string, owner plan.Owner) error
+	CreateVolume(ctx context.Context, s plan.CreateVolume, root string, owner state.Owner) error
 	RestoreData(ctx context.Context, s plan.RestoreData) error
 	PreserveData(ctx context.Context, s plan.PreserveData) error
 
@@ -82,13 +83,13 @@ type Network interface {
 // to it, kept in the same transaction.
 type Records interface {
 	// ClaimRecord fails when another host has the workspace.
-	ClaimRecord(ctx context.Context, s plan.ClaimRecord, history []plan.Entry) error
+	ClaimRecord(ctx context.Context, s plan.ClaimRecord, history []state.Entry) error
 
-	SaveRecord(ctx context.Context, s plan.SaveRecord, history []plan.Entry) error
-	DeleteRecord(ctx context.Context, s plan.DeleteRecord, history []plan.Entry) error
-	NoteHistory(ctx context.Context, s plan.NoteHistory, history []plan.Entry) error
+	SaveRecord(ctx context.Context, s plan.SaveRecord, history []state.Entry) error
+	DeleteRecord(ctx context.Context, s plan.DeleteRecord, history []state.Entry) error
+	NoteHistory(ctx context.Context, s plan.NoteHistory, history []state.Entry) error
 
 	// SaveFailure notes on the record, made when there is none, why the last
 	// change did not reach its end. It changes nothing else of the record.
-	SaveFailure(ctx context.Context, f plan.Failure, history []plan.Entry) error
+	SaveFailure(ctx context.Context, f state.Failure, history []state.Entry) error
 }

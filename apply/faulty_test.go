@@ -5,6 +5,7 @@ import (
 
 	"carrel/drivers/memory"
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // faulty is a host in memory whose calls fail as a fault says.
@@ -21,7 +22,7 @@ func (f faulty) ImportImage(ctx context.Context, s plan.ImportImage) error {
 	return f.call("ImportImage", func() error { return f.Host.ImportImage(ctx, s) })
 }
 
-func (f faulty) ViewImage(ctx context.Context, s plan.CreateVolume, fn func(string, plan.Owner) error) error {
+func (f faulty) ViewImage(ctx context.Context, s plan.CreateVolume, fn func(string, state.Owner) error) error {
 	return f.call("ViewImage", func() error { return f.Host.ViewImage(ctx, s, fn) })
 }
 
@@ -61,7 +62,7 @@ func (f faulty) Exited(ctx context.Context, id string) (code uint32, exited bool
 	return code, exited, err
 }
 
-func (f faulty) CreateVolume(ctx context.Context, s plan.CreateVolume, root string, owner plan.Owner) error {
+func (f faulty) CreateVolume(ctx context.Context, s plan.CreateVolume, root string, owner state.Owner) error {
 	return f.call("CreateVolume", func() error { return f.Host.CreateVolume(ctx, s, root, owner) })
 }
 
@@ -73,15 +74,15 @@ func (f faulty) RestoreData(ctx context.Context, s plan.RestoreData) error {
 	return f.call("RestoreData", func() error { return f.Host.RestoreData(ctx, s) })
 }
 
-func (f faulty) SaveRecord(ctx context.Context, s plan.SaveRecord, history []plan.Entry) error {
+func (f faulty) SaveRecord(ctx context.Context, s plan.SaveRecord, history []state.Entry) error {
 	return f.call("SaveRecord", func() error { return f.Host.SaveRecord(ctx, s, history) })
 }
 
-func (f faulty) DeleteRecord(ctx context.Context, s plan.DeleteRecord, history []plan.Entry) error {
+func (f faulty) DeleteRecord(ctx context.Context, s plan.DeleteRecord, history []state.Entry) error {
 	return f.call("DeleteRecord", func() error { return f.Host.DeleteRecord(ctx, s, history) })
 }
 
-func (f faulty) SaveFailure(ctx context.Context, s plan.Failure, history []plan.Entry) error {
+func (f faulty) SaveFailure(ctx context.Context, s state.Failure, history []state.Entry) error {
 	return f.call("SaveFailure", func() error { return f.Host.SaveFailure(ctx, s, history) })
 }
 
@@ -125,10 +126,10 @@ func (f faulty) DetachNetwork(ctx context.Context, s plan.DetachNetwork) error {
 	return f.call("DetachNetwork", func() error { return f.Host.DetachNetwork(ctx, s) })
 }
 
-func (f faulty) NoteHistory(ctx context.Context, s plan.NoteHistory, history []plan.Entry) error {
+func (f faulty) NoteHistory(ctx context.Context, s plan.NoteHistory, history []state.Entry) error {
 	return f.call("NoteHistory", func() error { return f.Host.NoteHistory(ctx, s, history) })
 }
 
-func (f faulty) ClaimRecord(ctx context.Context, s plan.ClaimRecord, history []plan.Entry) error {
+func (f faulty) ClaimRecord(ctx context.Context, s plan.ClaimRecord, history []state.Entry) error {
 	return f.call("ClaimRecord", func() error { return f.Host.ClaimRecord(ctx, s, history) })
 }

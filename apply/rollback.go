@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // noteTimeout bounds the writing down of a failure, which has a context of its
@@ -22,7 +23,7 @@ func disturbed(c plan.Change, failed int) bool {
 
 // rollBack looks again and brings the workspace to what it was before the
 // change: the same planner, with the previous spec as the wish.
-func (r *run) rollBack(c plan.Change) ([]plan.Entry, error) {
+func (r *run) rollBack(c plan.Change) ([]state.Entry, error) {
 	now, err := r.Observe(context.WithoutCancel(r.ctx))
 	if err != nil {
 		return nil, err
@@ -47,12 +48,12 @@ func rolledBack(reason, err error) error {
 
 // note writes down why a change did not reach its end. A store that cannot
 // take it is one more failure.
-func (r *run) note(c plan.Change, failed *StepError, history []plan.Entry) {
+func (r *run) note(c plan.Change, failed *StepError, history []state.Entry) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), noteTimeout)
 	defer cancel()
 	var err error
 	if c.Recorded {
-		err = r.Records.SaveFailure(ctx, plan.Failure{
+		err = r.Records.SaveFailure(ctx, state.Failure{
 			Workspace: c.Workspace, Set: c.Set, Host: c.Host, Source: c.Source(),
 			Error: fmt.Sprintf("%s: %s", failed.Step, failed.Err),
 		}, history)

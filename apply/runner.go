@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // Runner carries out plans on one host.
@@ -26,7 +27,7 @@ type Runner struct {
 
 	// Observe looks again, for the rollback of a replace that failed. Without
 	// it nothing is rolled back.
-	Observe func(context.Context) (plan.State, error)
+	Observe func(context.Context) (state.State, error)
 
 	Who      string        // for the history: the person or agent, as user@host
 	Parallel int           // how many workspaces at a time; 0 is one
@@ -120,11 +121,11 @@ func (r *run) carryOut(c plan.Change, free func()) *StepError {
 
 // steps runs the steps of a change in order, up to the first that fails. The
 // history it gives is what no step has written down.
-func (r *run) steps(c plan.Change, free func()) (history []plan.Entry, failed *StepError) {
+func (r *run) steps(c plan.Change, free func()) (history []state.Entry, failed *StepError) {
 	for i, s := range c.Steps {
-		entry := plan.Entry{
+		entry := state.Entry{
 			Time: time.Now().UTC(), Who: r.Who, Plan: r.id,
-			Workspace: c.Workspace, Action: c.Action, Reason: strings.Join(c.Reasons, "; "), Step: s.String(),
+			Workspace: c.Workspace, Action: string(c.Action), Reason: strings.Join(c.Reasons, "; "), Step: s.String(),
 		}
 		r.report(Event{Kind: Began, Workspace: c.Workspace, Step: s})
 		err := r.do(c.Workspace, s, append(history, entry), free)
@@ -146,7 +147,7 @@ func (r *run) steps(c plan.Change, free func()) (history []plan.Entry, failed *S
 // do is the one switch over steps. What was begun is brought to its end even
 // when the run is to end, except for the fetching of images, which disturbs
 // nothing when it is given up.
-func (r *run) do(workspace string, s plan.Step, history []plan.Entry, free func()) error {
+func (r *run) do(workspace string, s plan.Step, history []state.Entry, free func()) error {
 	ctx := context.WithoutCancel(r.ctx)
 	switch s := s.(type) {
 	case plan.PullImage:
@@ -158,7 +159,7 @@ func (r *run) do(workspace string, s plan.Step, history []plan.Entry, free func(
 	case plan.ImportImage:
 		return r.once(s.Name, func() error { return r.Runtime.ImportImage(r.ctx, s) })
 	case plan.CreateVolume:
-		return r.Runtime.ViewImage(ctx, s, func(root string, owner plan.Owner) error {
+		return r.Runtime.ViewImage(ctx, s, func(root string, owner state.Owner) error {
 			return r.Volumes.CreateVolume(ctx, s, root, owner)
 		})
 	case plan.RestoreData:

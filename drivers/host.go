@@ -21,7 +21,7 @@ import (
 	"carrel/drivers/containerd"
 	"carrel/drivers/records"
 	"carrel/drivers/volumes"
-	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -142,8 +142,8 @@ func (h *Host) Close() error {
 
 // Observe reads everything at the same time. What is wanted says only which
 // images to ask their registries about.
-func (h *Host) Observe(ctx context.Context, want spec.Set) (plan.State, error) {
-	var sources map[string]plan.Source
+func (h *Host) Observe(ctx context.Context, want spec.Set) (state.State, error) {
+	var sources map[string]state.Source
 	var asking sync.WaitGroup
 	asking.Go(func() { sources = h.Runtime.Sources(ctx, want.Here(h.Name)) })
 	now, err := h.Look(ctx, want)
@@ -153,8 +153,8 @@ func (h *Host) Observe(ctx context.Context, want spec.Set) (plan.State, error) {
 }
 
 // Look is Observe without asking registries.
-func (h *Host) Look(ctx context.Context, want spec.Set) (plan.State, error) {
-	now := plan.State{Host: h.Name, Time: time.Now().UTC(), VolumesDir: h.Volumes.Dir()}
+func (h *Host) Look(ctx context.Context, want spec.Set) (state.State, error) {
+	now := state.State{Host: h.Name, Time: time.Now().UTC(), VolumesDir: h.Volumes.Dir()}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		now.Records, err = h.Records.Records(ctx)
@@ -166,7 +166,7 @@ func (h *Host) Look(ctx context.Context, want spec.Set) (plan.State, error) {
 		return err
 	})
 	group.Go(func() (err error) {
-		now.Containers, err = h.Runtime.Containers(ctx)
+		now.Instances, err = h.Runtime.Containers(ctx)
 		return err
 	})
 	group.Go(func() error {
@@ -205,14 +205,14 @@ func (h *Host) Look(ctx context.Context, want spec.Set) (plan.State, error) {
 
 // devices waits for the devices of workspaces whose vendors are not here yet,
 // then says what there is.
-func (h *Host) devices(ctx context.Context, want []spec.Workspace) (plan.Devices, error) {
+func (h *Host) devices(ctx context.Context, want []spec.Workspace) (state.Devices, error) {
 	var names []string
 	for _, w := range want {
 		names = append(names, w.Devices...)
 	}
 	if len(names) > 0 && h.config.DeviceWait > 0 {
 		if err := h.Devices.Wait(ctx, names, h.config.DeviceWait, h.config.Waiting); err != nil {
-			return plan.Devices{}, err
+			return state.Devices{}, err
 		}
 	}
 	return h.Devices.Devices(ctx)

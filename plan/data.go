@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -64,7 +65,7 @@ func (p *planner) missing(s subject) bool {
 	if kept, ok := p.preserved[s.name]; ok && kept.At.After(since) {
 		return false
 	}
-	if slices.ContainsFunc(p.now.Trash, func(t Trashed) bool { return t.Workspace == s.name && t.At.After(since) }) {
+	if slices.ContainsFunc(p.now.Trash, func(t state.Trashed) bool { return t.Workspace == s.name && t.At.After(since) }) {
 		return false
 	}
 	p.faults.Add(s.want.At("metadata.name"),
@@ -81,7 +82,7 @@ func (p *planner) leftover(workspace string) bool {
 
 // bound reports whether the data of a container is in its volume. The data of
 // one that carrel did not make is in its root filesystem, or in another folder.
-func (p *planner) bound(c *Container, workspace string) bool {
+func (p *planner) bound(c *state.Instance, workspace string) bool {
 	return c.Volume != "" && c.Volume == p.now.VolumesDir+"/"+workspace
 }
 

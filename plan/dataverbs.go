@@ -6,13 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
 // Restore plans to make preserved data the volume of its workspace: the newest,
 // or that of a moment, written as RFC 3339 to any precision. The data that the workspace has
 // now is preserved. A workspace that is gone finds it when it returns.
-func Restore(now State, name, moment string) (Plan, error) {
+func Restore(now state.State, name, moment string) (Plan, error) {
 	return ofData(now, name, func(p *planner, s subject) {
 		kept, ok := p.choose(name, moment)
 		if !ok {
@@ -25,14 +26,14 @@ func Restore(now State, name, moment string) (Plan, error) {
 
 // Import plans to make an archive the volume of a workspace. It is unpacked
 // before anything is stopped; the data that the workspace has now is preserved.
-func Import(now State, name, file string) (Plan, error) {
+func Import(now state.State, name, file string) (Plan, error) {
 	return ofData(now, name, func(p *planner, s subject) {
 		p.swap(s, []string{"asked for"}, []Step{ExtractData{Workspace: name, File: file}}, PlaceData{Workspace: name})
 	})
 }
 
 // Discard plans to delete preserved data of a workspace: of one time, or all.
-func Discard(now State, name, moment string) (Plan, error) {
+func Discard(now state.State, name, moment string) (Plan, error) {
 	return ofData(now, name, func(p *planner, s subject) {
 		kept, ok := p.choose(name, moment)
 		if !ok {
@@ -77,8 +78,8 @@ func (p *planner) swap(s subject, reasons []string, before []Step, place Step) {
 
 // choose is the preserved data of a workspace, oldest first: all of it, or that
 // of a moment.
-func (p *planner) choose(name, moment string) ([]Preserved, bool) {
-	var all, chosen []Preserved
+func (p *planner) choose(name, moment string) ([]state.Preserved, bool) {
+	var all, chosen []state.Preserved
 	var times []string
 	for _, kept := range p.now.Preserved {
 		if kept.Workspace != name {
@@ -120,7 +121,7 @@ func written(t time.Time, moment string) bool {
 }
 
 // lastOwner is the set of the newest data that is preserved of a workspace.
-func lastOwner(now State, name string) string {
+func lastOwner(now state.State, name string) string {
 	set := ""
 	for _, kept := range now.Preserved {
 		if kept.Workspace == name {
@@ -131,7 +132,7 @@ func lastOwner(now State, name string) string {
 }
 
 // ofData plans for the data of one workspace, which may be gone.
-func ofData(now State, name string, decide func(*planner, subject)) (Plan, error) {
+func ofData(now state.State, name string, decide func(*planner, subject)) (Plan, error) {
 	p := newPlanner(spec.Set{Name: cmp.Or(ownerOf(now, name), lastOwner(now, name), spec.DefaultSet)}, now, Options{})
 	chosen := subject{name: name}
 	for _, s := range p.subjects() {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -62,7 +63,7 @@ func (p *planner) ours(s subject) bool {
 
 // moving says how a workspace comes to another host with its data: the other one
 // does not begin before this one has given it up.
-func moving(r Record, to string) string {
+func moving(r state.Record, to string) string {
 	keeps := "which keeps a copy there"
 	if r.Applied != nil && r.Applied.PreserveData != spec.PreserveAlways {
 		keeps = "which deletes it there"
@@ -156,7 +157,7 @@ func (p *planner) claim(s *subject, change *Change) {
 	}
 	step := ClaimRecord{Workspace: s.name, Set: p.want.Name, Host: p.now.Host, Source: s.want.Source}
 	change.Steps = slices.Insert(change.Steps, 0, Step(step))
-	s.record = &Record{Workspace: s.name, Set: p.want.Name, Host: p.now.Host, Source: s.want.Source, Container: s.name, Applied: s.want, Version: 1}
+	s.record = &state.Record{Workspace: s.name, Set: p.want.Name, Host: p.now.Host, Source: s.want.Source, Container: s.name, Applied: s.want, Version: 1}
 	if s.container != nil {
 		s.record.Container = s.container.ID
 	}
@@ -253,7 +254,7 @@ func (p *planner) run(s subject, change *Change) {
 		return
 	}
 	switch {
-	case task.Alive() && task.Status != TaskPaused:
+	case task.Alive() && task.Status != state.TaskPaused:
 		p.mend(s, change)
 	case s.want.AutoStart || s.resume:
 		change.then(ActionStart, CostNone, p.whyNotRunning(task))
@@ -272,13 +273,13 @@ func (p *planner) idle(s subject, change *Change) {
 	}
 }
 
-func (p *planner) whyNotRunning(t Task) string {
+func (p *planner) whyNotRunning(t state.Task) string {
 	switch t.Status {
-	case TaskStopped:
-		return fmt.Sprintf("exited %d%s%s", t.ExitCode, t.shortOfMemory(), p.ago(t.ExitedAt))
-	case TaskPaused:
+	case state.TaskStopped:
+		return fmt.Sprintf("exited %d%s%s", t.ExitCode, t.ShortOfMemory(), p.ago(t.ExitedAt))
+	case state.TaskPaused:
 		return "its task is paused"
-	case TaskCreated:
+	case state.TaskCreated:
 		return "its task was made and never started"
 	default:
 		return "it has no task"
@@ -314,7 +315,7 @@ func stale(s subject) string {
 // held reports whether a person stopped the workspace and its spec has not
 // changed since.
 func held(s subject) bool {
-	return s.record != nil && s.record.Held && s.record.Applied != nil &&
+	return s.record != nil && s.record.StoppedByUser && s.record.Applied != nil &&
 		(s.want == nil || len(compare(*s.record.Applied, *s.want)) == 0)
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -15,23 +16,23 @@ import (
 type subject struct {
 	name      string
 	want      *spec.Workspace
-	record    *Record
-	container *Container
+	record    *state.Record
+	container *state.Instance
 	resume    bool // start the task even if the spec does not ask for it
 }
 
 // planner holds the state by name while one plan is made.
 type planner struct {
 	want spec.Set
-	now  State
+	now  state.State
 	opts Options
 
-	records   map[string]*Record    // by workspace
-	byID      map[string]*Container // by container id
-	byLabel   map[string][]*Container
+	records   map[string]*state.Record   // by workspace
+	byID      map[string]*state.Instance // by container id
+	byLabel   map[string][]*state.Instance
 	volumes   map[string]bool
-	preserved map[string]Preserved // the newest of each workspace
-	networks  map[string]*Attachment
+	preserved map[string]state.Preserved // the newest of each workspace
+	networks  map[string]*state.Attachment
 	claimed   map[string]bool // containers that a subject has
 	discarded map[string]bool // workspaces whose data the plan discards
 	left      map[string]bool // workspaces that are left as they are: with faults, or busy
@@ -41,15 +42,15 @@ type planner struct {
 	faults spec.Errors
 }
 
-func newPlanner(want spec.Set, now State, opts Options) *planner {
+func newPlanner(want spec.Set, now state.State, opts Options) *planner {
 	p := &planner{
 		want: want, now: now, opts: opts,
-		records:   map[string]*Record{},
-		byID:      map[string]*Container{},
-		byLabel:   map[string][]*Container{},
+		records:   map[string]*state.Record{},
+		byID:      map[string]*state.Instance{},
+		byLabel:   map[string][]*state.Instance{},
 		volumes:   map[string]bool{},
-		preserved: map[string]Preserved{},
-		networks:  map[string]*Attachment{},
+		preserved: map[string]state.Preserved{},
+		networks:  map[string]*state.Attachment{},
 		claimed:   map[string]bool{},
 		discarded: map[string]bool{},
 		left:      map[string]bool{},
@@ -58,8 +59,8 @@ func newPlanner(want spec.Set, now State, opts Options) *planner {
 	for i := range now.Records {
 		p.records[now.Records[i].Workspace] = &now.Records[i]
 	}
-	for i := range now.Containers {
-		c := &now.Containers[i]
+	for i := range now.Instances {
+		c := &now.Instances[i]
 		p.byID[c.ID] = c
 		if c.Workspace != "" {
 			p.byLabel[c.Workspace] = append(p.byLabel[c.Workspace], c)
@@ -113,9 +114,9 @@ func (p *planner) subjects() []subject {
 
 // find is the container of a workspace: by record, else by label, else by
 // name among the adoption prefixes.
-func (p *planner) find(s subject) *Container {
+func (p *planner) find(s subject) *state.Instance {
 	labelled := p.newestFirst(p.byLabel[s.name])
-	var chosen *Container
+	var chosen *state.Instance
 	if s.record != nil && isOf(p.byID[s.record.Container], s.name) {
 		chosen = p.byID[s.record.Container]
 	} else if len(labelled) > 0 {
@@ -135,12 +136,12 @@ func (p *planner) find(s subject) *Container {
 
 // isOf reports whether a container says that it is a workspace. One that has
 // only the id of a container that was may be anybody's.
-func isOf(c *Container, workspace string) bool {
+func isOf(c *state.Instance, workspace string) bool {
 	return c != nil && (c.Workspace == workspace || c.Workspace == "" && c.Applied != nil && c.Applied.Name == workspace)
 }
 
-func (p *planner) adoptable(workspace string) *Container {
-	var found []*Container
+func (p *planner) adoptable(workspace string) *state.Instance {
+	var found []*state.Instance
 	for _, id := range p.aliases(workspace) {
 		if c := p.byID[id]; c != nil && c.Workspace == "" && !slices.Contains(found, c) {
 			found = append(found, c)
@@ -166,13 +167,13 @@ func (p *planner) aliases(workspace string) []string {
 	return all
 }
 
-func (p *planner) newestFirst(containers []*Container) []*Container {
-	return slices.SortedFunc(slices.Values(containers), func(a, b *Container) int {
+func (p *planner) newestFirst(containers []*state.Instance) []*state.Instance {
+	return slices.SortedFunc(slices.Values(containers), func(a, b *state.Instance) int {
 		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID))
 	})
 }
 
-func ids(containers []*Container) string {
+func ids(containers []*state.Instance) string {
 	names := make([]string, len(containers))
 	for i, c := range containers {
 		names[i] = c.ID
@@ -183,8 +184,8 @@ func ids(containers []*Container) string {
 // orphans are containers that carry the set's label and that neither a spec
 // nor a record knows.
 func (p *planner) orphans() {
-	for i := range p.now.Containers {
-		c := &p.now.Containers[i]
+	for i := range p.now.Instances {
+		c := &p.now.Instances[i]
 		if c.Workspace == "" || c.Set != p.want.Name || c.Host != p.now.Host || p.claimed[c.ID] || p.records[c.Workspace] != nil || p.opts.Busy[c.Workspace] {
 			continue
 		}

@@ -3,6 +3,7 @@ package plan
 import (
 	"slices"
 
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -45,7 +46,7 @@ func (p *planner) detach(s subject, change *Change) {
 // still the one that is pinned, else with a restart.
 func (p *planner) mend(s subject, change *Change) {
 	task, has := s.container.Task, p.networks[s.name]
-	if s.want.Network.Mode != spec.NetworkCNI || task.Status != TaskRunning {
+	if s.want.Network.Mode != spec.NetworkCNI || task.Status != state.TaskRunning {
 		return
 	}
 	switch {

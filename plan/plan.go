@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -88,6 +89,12 @@ const (
 	ActionRollback Action = "rollback" // never planned by New
 )
 
+// Actions are those that plans have, in the order in which they are summed up.
+var Actions = []Action{
+	ActionCreate, ActionAdopt, ActionUpdate, ActionStart, ActionStop, ActionRestart,
+	ActionReplace, ActionRepair, ActionSwap, ActionDelete, ActionForget, ActionDiscard, ActionClean,
+}
+
 // Cost is what a change does to what runs now.
 type Cost string
 
@@ -119,7 +126,7 @@ type Options struct {
 // New compares what is wanted with what exists now. Its error is a spec.Errors
 // with every reason why the specs cannot be carried out on this host; then
 // there is no plan, and nothing is to be changed.
-func New(want spec.Set, now State, opts Options) (Plan, error) {
+func New(want spec.Set, now state.State, opts Options) (Plan, error) {
 	p := newPlanner(want, now, opts)
 	p.all()
 	return p.finish()
@@ -127,7 +134,7 @@ func New(want spec.Set, now State, opts Options) (Plan, error) {
 
 // Around is New for a host that nobody watches over: a workspace with a fault
 // is left as it is, and all others are planned for.
-func Around(want spec.Set, now State, opts Options) (Plan, spec.Errors) {
+func Around(want spec.Set, now state.State, opts Options) (Plan, spec.Errors) {
 	p := newPlanner(want, now, opts)
 	p.all()
 	p.sort()

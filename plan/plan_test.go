@@ -1,16 +1,15 @@
 package plan_test
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"carrel/plan"
-	"carrel/schema"
+	"carrel/plan/report"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -20,7 +19,7 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 // perfect order.
 type scene struct {
 	want    spec.Set
-	now     plan.State
+	now     state.State
 	options plan.Options
 }
 
@@ -35,15 +34,15 @@ func inOrder() *scene {
 	kept := w
 	return &scene{
 		want: spec.Set{Name: "s", Sources: []string{"/specs/"}, Workspaces: []spec.Workspace{w}},
-		now: plan.State{
+		now: state.State{
 			Host: "h", Time: noon,
-			Records: []plan.Record{{Workspace: "bot", Set: "s", Host: "h", Source: w.Source, Container: "bot", Applied: &kept, Version: 3}},
-			Containers: []plan.Container{{
+			Records: []state.Record{{Workspace: "bot", Set: "s", Host: "h", Source: w.Source, Container: "bot", Applied: &kept, Version: 3}},
+			Instances: []state.Instance{{
 				ID: "bot", Workspace: "bot", Set: "s", Host: "h", Applied: &kept, Volume: "/volumes/bot",
-				Image: "docker.io/library/bot@sha256:1", Digest: "sha256:1", Task: plan.Task{Status: plan.TaskRunning, PID: 7},
+				Image: "docker.io/library/bot@sha256:1", Digest: "sha256:1", Task: state.Task{Status: state.TaskRunning, PID: 7},
 			}},
-			Images:  map[string]plan.Image{w.Image: {Name: w.Image, Digest: "sha256:1"}},
-			Volumes: []plan.Volume{{Workspace: "bot", Path: "/volumes/bot"}}, VolumesDir: "/volumes",
+			Images:  map[string]state.Image{w.Image: {Name: w.Image, Digest: "sha256:1"}},
+			Volumes: []state.Volume{{Workspace: "bot", Path: "/volumes/bot"}}, VolumesDir: "/volumes",
 		},
 	}
 }
@@ -51,16 +50,16 @@ func inOrder() *scene {
 // network gives the workspace a network, in its spec and in the world.
 func (s *scene) network(ports ...spec.Port) {
 	net := spec.Network{Mode: spec.NetworkCNI, Ports: ports}
-	s.want.Workspaces[0].Network, s.now.Containers[0].Applied.Network = net, net
-	s.now.Containers[0].Task.Netns = 5
-	s.now.Networks = []plan.Attachment{{Workspace: "bot", Set: "s", Ports: ports, Netns: 5}}
+	s.want.Workspaces[0].Network, s.now.Instances[0].Applied.Network = net, net
+	s.now.Instances[0].Task.Netns = 5
+	s.now.Networks = []state.Attachment{{Workspace: "bot", Set: "s", Ports: ports, Netns: 5}}
 }
 
 // strange makes the container one that carrel did not make, of an older image.
 func (s *scene) strange(volume, snapshot string) {
 	found := wanted("bot")
 	found.Image = "docker.io/library/bot:v0"
-	c := &s.now.Containers[0]
+	c := &s.now.Instances[0]
 	c.Workspace, c.Set, c.Host, c.Applied, c.Found, c.Volume, c.Snapshot = "", "", "", nil, &found, volume, snapshot
 }
 
@@ -69,7 +68,7 @@ func (s *scene) text() string {
 	if err != nil {
 		return "fault: " + err.Error() + "\n"
 	}
-	text, _, _ := strings.Cut(p.View().Text(), "\nplan ")
+	text, _, _ := strings.Cut(report.OfPlan(p).Text(), "\nplan ")
 	return text
 }
 
@@ -79,14 +78,14 @@ func (s *scene) none(which string) {
 		switch word {
 		case "D":
 			s.want.Workspaces = nil
-			s.now.Records = append([]plan.Record{}, s.now.Records...)
+			s.now.Records = append([]state.Record{}, s.now.Records...)
 			for i := range s.now.Records {
 				s.now.Records[i].Gone = true
 			}
 		case "R":
 			s.now.Records = nil
 		case "C":
-			s.now.Containers = nil
+			s.now.Instances = nil
 		case "V":
 			s.now.Volumes = nil
 		case "I":
@@ -116,7 +115,7 @@ func TestTable(t *testing.T) {
 `},
 		{"D, and preserved data", func(s *scene) {
 			s.none("R C V")
-			s.now.Preserved = []plan.Preserved{{Workspace: "bot", At: noon.Add(-2 * time.Hour)}, {Workspace: "bot", At: noon.Add(-time.Hour)}}
+			s.now.Preserved = []state.Preserved{{Workspace: "bot", At: noon.Add(-2 * time.Hour)}, {Workspace: "bot", At: noon.Add(-time.Hour)}}
 		}, `Plan for set s on host h: 1 to create, 0 unchanged.
 
   + bot: create (cost: none)
@@ -139,7 +138,7 @@ func TestTable(t *testing.T) {
 			s.none("R V")
 			found := wanted("bot")
 			found.Resources.Limits = spec.Limits{}
-			c := &s.now.Containers[0]
+			c := &s.now.Instances[0]
 			c.Workspace, c.Set, c.Host, c.Applied, c.Found, c.Volume = "", "", "", nil, &found, "/srv/bot"
 		}, `Plan for set s on host h: 1 to adopt, 0 unchanged.
 
@@ -214,7 +213,7 @@ func TestTable(t *testing.T) {
 		{"R C, and the data is to go", func(s *scene) {
 			s.none("D")
 			s.now.Records[0].Applied.PreserveData = spec.PreserveOnReplace
-		}, `WARNING: this deletes data of bot for good (it needs --allow-data-loss)
+		}, `WARNING: this deletes data of bot permanently (it needs --allow-data-loss)
 Plan for set s on host h: 1 to delete, 0 unchanged.
 
   - bot: delete (cost: data at risk)
@@ -228,7 +227,7 @@ Plan for set s on host h: 1 to delete, 0 unchanged.
 `},
 		{"R C, adopted and never replaced", func(s *scene) {
 			s.none("D V")
-			s.now.Containers[0].Volume, s.now.Containers[0].Snapshot = "", "rootfs-1"
+			s.now.Instances[0].Volume, s.now.Instances[0].Snapshot = "", "rootfs-1"
 		}, `Plan for set s on host h: 1 to delete, 0 unchanged.
 
   - bot: delete (cost: removal)
@@ -241,9 +240,9 @@ Plan for set s on host h: 1 to delete, 0 unchanged.
       5. forget bot
 `},
 		{"D R C, and new data with each container", func(s *scene) {
-			s.want.Workspaces[0].PreserveData, s.now.Containers[0].Applied.PreserveData = spec.PreserveNever, spec.PreserveNever
+			s.want.Workspaces[0].PreserveData, s.now.Instances[0].Applied.PreserveData = spec.PreserveNever, spec.PreserveNever
 			s.want.Workspaces[0].User = "7"
-		}, `WARNING: this deletes data of bot for good (it needs --allow-data-loss)
+		}, `WARNING: this deletes data of bot permanently (it needs --allow-data-loss)
 Plan for set s on host h: 1 to replace, 0 unchanged.
 
 -/+ bot: replace (cost: data at risk)
@@ -375,29 +374,29 @@ note: container bot says that it is workspace bot of this set, but no spec and n
 
 // TestDecisions looks at single lines of plans.
 func TestDecisions(t *testing.T) {
-	task := func(task plan.Task) func(*scene) { return func(s *scene) { s.now.Containers[0].Task = task } }
+	task := func(task state.Task) func(*scene) { return func(s *scene) { s.now.Instances[0].Task = task } }
 	for _, test := range []struct {
 		name   string
 		change func(*scene)
 		want   []string
 	}{
-		{"exited", task(plan.Task{Status: plan.TaskStopped, ExitCode: 137, ExitedAt: noon.Add(-3 * time.Minute)}),
+		{"exited", task(state.Task{Status: state.TaskStopped, ExitCode: 137, ExitedAt: noon.Add(-3 * time.Minute)}),
 			[]string{"~ bot: start (cost: none)", "because: exited 137 3 minutes ago", "1. start bot"}},
-		{"half made", task(plan.Task{Status: plan.TaskCreated}), []string{"because: its task was made and never started"}},
-		{"paused", task(plan.Task{Status: plan.TaskPaused}), []string{"because: its task is paused"}},
-		{"frozen shim", task(plan.Task{Status: plan.TaskUnknown}), []string{"Nothing to do"}},
+		{"half made", task(state.Task{Status: state.TaskCreated}), []string{"because: its task was made and never started"}},
+		{"paused", task(state.Task{Status: state.TaskPaused}), []string{"because: its task is paused"}},
+		{"frozen shim", task(state.Task{Status: state.TaskUnknown}), []string{"Nothing to do"}},
 		{"not to be started", func(s *scene) {
-			s.now.Containers[0].Task = plan.Task{}
-			s.want.Workspaces[0].AutoStart, s.now.Containers[0].Applied.AutoStart = false, false
+			s.now.Instances[0].Task = state.Task{}
+			s.want.Workspaces[0].AutoStart, s.now.Instances[0].Applied.AutoStart = false, false
 		}, []string{"Nothing to do"}},
 		{"held", func(s *scene) {
-			s.now.Records[0].Held = true
-			s.now.Containers[0].Task = plan.Task{}
+			s.now.Records[0].StoppedByUser = true
+			s.now.Instances[0].Task = state.Task{}
 		}, []string{"Nothing to do", "note: bot is held"}},
-		{"held and running", func(s *scene) { s.now.Records[0].Held = true }, []string{"~ bot: stop", "1. stop bot", "2. record bot as held"}},
+		{"held and running", func(s *scene) { s.now.Records[0].StoppedByUser = true }, []string{"~ bot: stop", "1. stop bot", "2. record bot as held"}},
 		{"held, and its spec changed", func(s *scene) {
-			s.now.Records[0].Held = true
-			s.now.Containers[0].Task = plan.Task{}
+			s.now.Records[0].StoppedByUser = true
+			s.now.Instances[0].Task = state.Task{}
 			s.want.Workspaces[0].Labels = map[string]string{"a": "b"}
 		}, []string{"labels.a: (unset) -> b", "2. start bot", "3. record bot\n"}},
 		{"a failure before", func(s *scene) { s.now.Records[0].LastError = "no space" }, []string{"because: the last apply failed: no space"}},
@@ -406,28 +405,28 @@ func TestDecisions(t *testing.T) {
 		{"volume and container lost", func(s *scene) { s.none("V C") }, []string{"fault:", "the volume of workspace bot, /volumes/bot, is missing"}},
 		{"volume lost, and data of long ago", func(s *scene) {
 			s.none("V")
-			s.now.Containers[0].CreatedAt = noon.Add(-time.Hour)
-			s.now.Preserved = []plan.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-2 * time.Hour)}}
+			s.now.Instances[0].CreatedAt = noon.Add(-time.Hour)
+			s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-2 * time.Hour)}}
 		}, []string{"fault:", "is missing"}},
 		{"volume preserved by a run that was cut short", func(s *scene) {
 			s.none("V")
-			s.now.Containers[0].CreatedAt = noon.Add(-2 * time.Hour)
-			s.now.Preserved = []plan.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-time.Hour)}}
+			s.now.Instances[0].CreatedAt = noon.Add(-2 * time.Hour)
+			s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-time.Hour)}}
 		}, []string{"bot: restart (cost: restart)", "because: its volume is missing", "2. restore data of bot", "3. start bot"}},
 		{"volume discarded by a run that was cut short", func(s *scene) {
 			s.none("V")
-			s.now.Trash = []plan.Trashed{{Workspace: "bot", At: noon}}
+			s.now.Trash = []state.Trashed{{Workspace: "bot", At: noon}}
 		}, []string{"because: its volume is missing", "2. take back discarded data of bot", "3. start bot"}},
 		{"preserved data of another set", func(s *scene) {
 			s.none("R C V")
-			s.now.Preserved = []plan.Preserved{{Workspace: "bot", Set: "t", At: noon}}
+			s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "t", At: noon}}
 		}, []string{"because: new", "create volume of bot from /data"}},
 		{"limits", func(s *scene) { s.want.Workspaces[0].Resources.Limits.Memory = 1 << 30 },
 			[]string{"bot: update (cost: in place)", "resources.limits.memory: (unset) -> 1Gi", "update limits of bot to 4096 pids, 1Gi memory"}},
 		{"env", func(s *scene) { s.want.Workspaces[0].Env = []spec.EnvVar{{Name: "TOKEN", Value: "geheim"}} },
 			[]string{"bot: replace (cost: replace)", "env.TOKEN: (unset) -> (a value)"}},
 		{"replace while stopped by hand", func(s *scene) {
-			s.now.Containers[0].Task = plan.Task{}
+			s.now.Instances[0].Task = state.Task{}
 			s.want.Workspaces[0].User = "7"
 			s.want.Workspaces[0].AutoStart = false
 		}, []string{"user: (unset) -> 7", "1. delete container bot", "3. record bot"}},
@@ -435,21 +434,21 @@ func TestDecisions(t *testing.T) {
 			s.want.Workspaces[0].User, s.want.Workspaces[0].AutoStart = "7", false
 		}, []string{"4. start bot"}},
 		{"moved tag", func(s *scene) {
-			s.want.Workspaces[0].ImagePullPolicy, s.now.Containers[0].Applied.ImagePullPolicy = spec.PullAlways, spec.PullAlways
-			s.now.Images["docker.io/library/bot:v1"] = plan.Image{Name: "docker.io/library/bot:v1", Digest: "sha256:1", Source: "sha256:2"}
+			s.want.Workspaces[0].ImagePullPolicy, s.now.Instances[0].Applied.ImagePullPolicy = spec.PullAlways, spec.PullAlways
+			s.now.Images["docker.io/library/bot:v1"] = state.Image{Name: "docker.io/library/bot:v1", Digest: "sha256:1", Source: "sha256:2"}
 		}, []string{"bot: replace", "image digest: sha256:1 -> sha256:2", "1. pull image"}},
 		{"registry that does not answer", func(s *scene) {
-			s.now.Images["docker.io/library/bot:v1"] = plan.Image{Name: "docker.io/library/bot:v1", Digest: "sha256:1", Err: "cannot be reached"}
+			s.now.Images["docker.io/library/bot:v1"] = state.Image{Name: "docker.io/library/bot:v1", Digest: "sha256:1", Err: "cannot be reached"}
 		}, []string{"Nothing to do", "note: bot: cannot tell whether image docker.io/library/bot:v1 has moved: cannot be reached"}},
 		{"two containers of one name", func(s *scene) {
-			second := s.now.Containers[0]
+			second := s.now.Instances[0]
 			second.ID, second.CreatedAt = "bot-2", noon
-			s.now.Containers = append(s.now.Containers, second)
+			s.now.Instances = append(s.now.Instances, second)
 		}, []string{"Nothing to do", "note: container bot-2 also says that it is bot; bot is used"}},
 		{"adoption by prefix", func(s *scene) {
 			s.none("R V")
 			found := wanted("bot")
-			c := &s.now.Containers[0]
+			c := &s.now.Instances[0]
 			c.ID, c.Workspace, c.Applied, c.Found, c.Volume = "workspace-bot", "", nil, &found, "/srv/bot"
 			s.options.AdoptPrefixes = []string{"workspace-"}
 		}, []string{"adopt container workspace-bot as bot"}},
@@ -480,9 +479,9 @@ func TestDecisions(t *testing.T) {
 		{"of another host", func(s *scene) { s.want.Workspaces[0].Host = "x"; s.none("R C") }, []string{"Nothing to do", "1 on other hosts"}},
 		{"moved to another host", func(s *scene) { s.want.Workspaces[0].Host = "x" }, []string{"fault:", "workspace bot is on this host, h, with its data; its spec moves it to x"}},
 		{"of another set", func(s *scene) { s.now.Records[0].Set = "t" }, []string{"fault:", "workspace bot belongs to set t, this is set s"}},
-		{"a container of another set", func(s *scene) { s.none("R"); s.now.Containers[0].Set = "t" }, []string{"fault:", "container bot belongs to set t"}},
-		{"a kept spec that cannot be read", func(s *scene) { s.now.Containers[0].Fault = "newer" }, []string{"fault:", "container bot: newer"}},
-		{"out of memory", task(plan.Task{Status: plan.TaskStopped, ExitCode: 137, ExitedAt: noon.Add(-3 * time.Minute), OOMKills: 1}),
+		{"a container of another set", func(s *scene) { s.none("R"); s.now.Instances[0].Set = "t" }, []string{"fault:", "container bot belongs to set t"}},
+		{"a kept spec that cannot be read", func(s *scene) { s.now.Instances[0].Fault = "newer" }, []string{"fault:", "container bot: newer"}},
+		{"out of memory", task(state.Task{Status: state.TaskStopped, ExitCode: 137, ExitedAt: noon.Add(-3 * time.Minute), OOMKills: 1}),
 			[]string{"because: exited 137, out of memory, 3 minutes ago"}},
 		{"a network in order", func(s *scene) { s.network() }, []string{"Nothing to do"}},
 		{"an interface gone", func(s *scene) {
@@ -495,7 +494,7 @@ func TestDecisions(t *testing.T) {
 		}, []string{"bot: restart (cost: restart)", "because: its namespace is gone", "1. stop bot", "2. attach network of bot", "3. start bot"}},
 		{"a process in another namespace", func(s *scene) {
 			s.network()
-			s.now.Containers[0].Task.Netns = 6
+			s.now.Instances[0].Task.Netns = 6
 		}, []string{"bot: restart (cost: restart)", "because: its process is in another network namespace", "1. stop bot", "2. start bot"}},
 		{"a network never attached", func(s *scene) {
 			s.network()
@@ -503,13 +502,13 @@ func TestDecisions(t *testing.T) {
 		}, []string{"bot: restart", "because: its network is not attached", "2. attach network of bot"}},
 		{"after a reboot", func(s *scene) {
 			s.network()
-			s.now.Containers[0].Task = plan.Task{}
+			s.now.Instances[0].Task = state.Task{}
 			s.now.Networks[0].Netns, s.now.Networks[0].Fault = 0, "its namespace is gone"
 		}, []string{"bot: start", "because: it has no task", "because: its namespace is gone", "1. attach network of bot", "2. start bot"}},
 		{"held with a network", func(s *scene) {
 			s.network()
-			s.now.Records[0].Held = true
-			s.now.Containers[0].Task = plan.Task{}
+			s.now.Records[0].StoppedByUser = true
+			s.now.Instances[0].Task = state.Task{}
 		}, []string{"bot: update (cost: none)", "because: it does not run, and its network is still attached", "1. detach network of bot"}},
 		{"a network that is not wanted any more", func(s *scene) {
 			s.network()
@@ -517,12 +516,12 @@ func TestDecisions(t *testing.T) {
 		}, []string{"network.mode: cni -> host", "4. detach network of bot", "5. start bot"}},
 		{"a port of another set", func(s *scene) {
 			s.network(spec.Port{Host: 80, Container: 80, Protocol: "tcp"})
-			s.now.Networks = append(s.now.Networks, plan.Attachment{Workspace: "web", Set: "t",
+			s.now.Networks = append(s.now.Networks, state.Attachment{Workspace: "web", Set: "t",
 				Ports: []spec.Port{{Host: 80, Container: 1, Protocol: "tcp", HostIP: "127.0.0.1"}}})
 		}, []string{"fault:", "port 80/tcp of the host is published by workspace web of set t (choose another port)"}},
 		{"a device that is not here", func(s *scene) {
 			s.want.Workspaces[0].Devices = []string{"a/b=c"}
-			s.now.Devices = plan.Devices{Found: map[string]string{"a/b=d": "1"}, Folders: []string{"/etc/cdi"}}
+			s.now.Devices = state.Devices{Found: map[string]string{"a/b=d": "1"}, Folders: []string{"/etc/cdi"}}
 		}, []string{"fault:", `this host has no device "a/b=c" (it has a/b=d; searched /etc/cdi)`}},
 		{"a mount that is not here", func(s *scene) {
 			s.want.Workspaces[0].Mounts = []spec.Mount{{Source: "/srv/models", Target: "/models"}}
@@ -530,11 +529,11 @@ func TestDecisions(t *testing.T) {
 		}, []string{"fault:", "this host has no /srv/models (create it, or correct the path)"}},
 		{"a device", func(s *scene) {
 			s.want.Workspaces[0].Devices = []string{"a/b=c"}
-			s.now.Devices = plan.Devices{Found: map[string]string{"a/b=c": "1"}, Warnings: []string{"x.json: broken"}}
+			s.now.Devices = state.Devices{Found: map[string]string{"a/b=c": "1"}, Warnings: []string{"x.json: broken"}}
 		}, []string{`devices: (unset) -> ["a/b=c"]`, "bot: replace", "note: devices: x.json: broken"}},
 		{"a device that is another now", func(s *scene) {
-			s.want.Workspaces[0].Devices, s.now.Containers[0].Applied.Devices = []string{"a/b=c"}, []string{"a/b=c"}
-			s.now.Containers[0].Devices = map[string]string{"a/b=c": "1"}
+			s.want.Workspaces[0].Devices, s.now.Instances[0].Applied.Devices = []string{"a/b=c"}, []string{"a/b=c"}
+			s.now.Instances[0].Devices = map[string]string{"a/b=c": "1"}
 			s.now.Devices.Found = map[string]string{"a/b=c": "2"}
 		}, []string{"bot: replace", "what device a/b=c resolves to: 1 -> 2"}},
 		{"a device of two", func(s *scene) {
@@ -543,7 +542,7 @@ func TestDecisions(t *testing.T) {
 			s.want.Workspaces = append(s.want.Workspaces, second)
 			s.now.Devices.Found = map[string]string{"a/b=c": "2"}
 		}, []string{"note: device a/b=c is given to bot, second: they share it"}},
-		{"trash of before", func(s *scene) { s.now.Trash = []plan.Trashed{{Workspace: "old", At: noon}} },
+		{"trash of before", func(s *scene) { s.now.Trash = []state.Trashed{{Workspace: "old", At: noon}} },
 			[]string{"~ old: clean (cost: none)", "1. remove discarded data of old"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -564,11 +563,11 @@ func TestDecisions(t *testing.T) {
 
 func TestAnOlderSpecChangesNothing(t *testing.T) {
 	s := inOrder()
-	old, err := plan.DecodeSpec([]byte(`{"version":1,"spec":{"name":"bot","image":"docker.io/library/bot:v1","network":{"mode":"none"}}}`))
+	old, err := state.DecodeSpec([]byte(`{"version":1,"spec":{"name":"bot","image":"docker.io/library/bot:v1","network":{"mode":"none"}}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.now.Containers[0].Applied, s.now.Records[0].Applied = old, old
+	s.now.Instances[0].Applied, s.now.Records[0].Applied = old, old
 	if got := s.text(); !strings.HasPrefix(got, "Nothing to do") {
 		t.Errorf("a spec applied by an older carrel is changed:\n%s", got)
 	}
@@ -580,11 +579,11 @@ func TestMassDelete(t *testing.T) {
 		want           bool
 	}{{2, 2, false}, {3, 3, true}, {4, 3, true}, {6, 3, false}, {7, 4, true}} {
 		s := inOrder()
-		s.now = plan.State{Host: "h", Time: noon}
+		s.now = state.State{Host: "h", Time: noon}
 		s.want.Workspaces = nil
 		for i := range test.owned {
 			name := string(rune('a' + i))
-			s.now.Records = append(s.now.Records, plan.Record{Workspace: name, Set: "s", Host: "h", Source: "/specs/x.yaml"})
+			s.now.Records = append(s.now.Records, state.Record{Workspace: name, Set: "s", Host: "h", Source: "/specs/x.yaml"})
 			if i >= test.deleted {
 				s.want.Workspaces = append(s.want.Workspaces, wanted(name))
 			}
@@ -593,7 +592,7 @@ func TestMassDelete(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		warned := strings.HasPrefix(p.View().Text(), "WARNING: this deletes")
+		warned := strings.HasPrefix(report.OfPlan(p).Text(), "WARNING: this deletes")
 		if p.MassDelete() != test.want || warned != test.want {
 			t.Errorf("%d of %d: %v, warned %v", test.deleted, test.owned, p.MassDelete(), warned)
 		}
@@ -625,72 +624,10 @@ func TestIDDependsOnContentOnly(t *testing.T) {
 	}
 	for name, other := range map[string]func(*scene){
 		"another secret": func(s *scene) { s.want.Workspaces[0].Env[0].Value = "2" },
-		"another host":   func(s *scene) { s.now.Host, s.now.Records[0].Host, s.now.Containers[0].Host = "x", "x", "x" },
+		"another host":   func(s *scene) { s.now.Host, s.now.Records[0].Host, s.now.Instances[0].Host = "x", "x", "x" },
 	} {
 		if got := id(other); got == first {
 			t.Errorf("%s: the id is the same", name)
-		}
-	}
-}
-
-func TestJSONFitsItsSchema(t *testing.T) {
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema.Plan))
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("plan.json", document); err != nil {
-		t.Fatal(err)
-	}
-	compiled := compiler.MustCompile("plan.json")
-	for _, change := range []func(*scene){
-		func(*scene) {},
-		func(s *scene) { s.none("R C V I") },
-		func(s *scene) { s.want.Workspaces[0].User = "7" },
-		func(s *scene) { s.none("D") },
-	} {
-		s := inOrder()
-		change(s)
-		p, err := plan.New(s.want, s.now, s.options)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := p.View().JSON()
-		if err != nil {
-			t.Fatal(err)
-		}
-		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := compiled.Validate(value); err != nil {
-			t.Errorf("%v\n%s", err, text)
-		}
-	}
-}
-
-func TestStatuses(t *testing.T) {
-	s := inOrder()
-	s.now.Preserved = []plan.Preserved{{Workspace: "gone", At: noon}}
-	var lines []string
-	for _, status := range plan.Statuses(s.now) {
-		lines = append(lines, status.Workspace+" "+status.State)
-	}
-	if diff := cmp.Diff([]string{"bot running", "gone deleted"}, lines); diff != "" {
-		t.Errorf("statuses (-want +got):\n%s", diff)
-	}
-	for want, change := range map[string]func(*scene){
-		"missing": func(s *scene) { s.none("C") },
-		"orphan":  func(s *scene) { s.none("R") },
-		"new":     func(s *scene) { s.none("C"); s.now.Records[0].Container = "" },
-		"failed":  func(s *scene) { s.none("C"); s.now.Records[0].Container, s.now.Records[0].LastError = "", "no image" },
-		"stopped": func(s *scene) { s.now.Containers[0].Task = plan.Task{} },
-		"held":    func(s *scene) { s.now.Containers[0].Task = plan.Task{}; s.now.Records[0].Held = true },
-	} {
-		s := inOrder()
-		change(s)
-		if got := plan.Statuses(s.now)[0].State; got != want {
-			t.Errorf("state %q, want %q", got, want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -194,7 +195,7 @@ func (e *ClaimedError) Error() string {
 // SaveRecord writes a workspace into the store. The record's Version is the
 // one that was observed; the store refuses when it has another.
 type SaveRecord struct {
-	Record Record
+	Record state.Record
 }
 
 // DeleteRecord takes a workspace out of the store. Version is the one that
@@ -260,7 +261,7 @@ func (s ClaimRecord) String() string {
 	return fmt.Sprintf("claim %s for host %s", s.Workspace, s.Host)
 }
 func (s SaveRecord) String() string {
-	if s.Record.Held {
+	if s.Record.StoppedByUser {
 		return fmt.Sprintf("record %s as held", s.Record.Workspace)
 	}
 	return "record " + s.Record.Workspace

@@ -3,6 +3,7 @@ package plan
 import (
 	"slices"
 
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -79,7 +80,7 @@ func (p *planner) replace(s subject, applied spec.Workspace, change Change) {
 	if !ok {
 		return
 	}
-	if c.Task.Status != TaskNone {
+	if c.Task.Status != state.TaskNone {
 		change.Steps = append(change.Steps, stop(s))
 	}
 	if !p.bound(c, s.name) {
@@ -100,7 +101,7 @@ func (p *planner) remove(s subject, reason string) {
 	if c == nil {
 		change.Action = ActionForget
 		change.Reasons = append(change.Reasons, "container missing in containerd")
-	} else if c.Task.Status != TaskNone {
+	} else if c.Task.Status != state.TaskNone {
 		change.Steps = append(change.Steps, stop(s))
 	}
 	p.detach(s, &change)
@@ -118,9 +119,9 @@ func (p *planner) remove(s subject, reason string) {
 }
 
 func (p *planner) save(s subject, change *Change) {
-	record := Record{
+	record := state.Record{
 		Workspace: s.name, Set: p.want.Name, Host: p.now.Host, Source: s.want.Source,
-		Container: s.name, Applied: s.want, Held: held(s),
+		Container: s.name, Applied: s.want, StoppedByUser: held(s),
 	}
 	if s.container != nil && change.Action != ActionReplace {
 		record.Container = s.container.ID
@@ -154,7 +155,7 @@ func applied(s subject) *spec.Workspace {
 	return nil
 }
 
-func previous(c *Container, applied spec.Workspace) *Previous {
+func previous(c *state.Instance, applied spec.Workspace) *Previous {
 	return &Previous{Spec: applied, Image: c.Image, Running: c.Task.Alive()}
 }
 

@@ -5,12 +5,13 @@ import (
 	"slices"
 	"strings"
 
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
 // Stop plans to end the task of workspaces and to keep it ended: they are on
 // hold until they are started by a person or their spec changes.
-func Stop(now State, names ...string) (Plan, error) {
+func Stop(now state.State, names ...string) (Plan, error) {
 	return each(now, names, func(p *planner, s subject) {
 		change := Change{Action: ActionStop, Cost: CostRestart, Reasons: []string{"asked for"}}
 		if held(s) && (s.container == nil || !s.container.Task.Alive()) {
@@ -29,13 +30,13 @@ func Stop(now State, names ...string) (Plan, error) {
 }
 
 // Start plans to end the hold of workspaces and to start their tasks.
-func Start(now State, names ...string) (Plan, error) {
+func Start(now state.State, names ...string) (Plan, error) {
 	return each(now, names, func(p *planner, s subject) {
 		if !p.startable(s) {
 			return
 		}
 		change := Change{Action: ActionStart, Cost: CostNone, Reasons: []string{"asked for"}}
-		if !held(s) && s.container.Task.Status == TaskRunning {
+		if !held(s) && s.container.Task.Status == state.TaskRunning {
 			p.plan.Unchanged++
 			return
 		}
@@ -46,7 +47,7 @@ func Start(now State, names ...string) (Plan, error) {
 }
 
 // Restart plans to end the tasks of workspaces and to start them anew.
-func Restart(now State, names ...string) (Plan, error) {
+func Restart(now state.State, names ...string) (Plan, error) {
 	return each(now, names, func(p *planner, s subject) {
 		if !p.startable(s) {
 			return
@@ -61,7 +62,7 @@ func Restart(now State, names ...string) (Plan, error) {
 
 // Halt plans to end the task of a workspace for a while, without a hold: if
 // nobody resumes it, the next apply does.
-func Halt(now State, name string) (Plan, error) {
+func Halt(now state.State, name string) (Plan, error) {
 	return each(now, []string{name}, func(p *planner, s subject) {
 		if s.container == nil || !s.container.Task.Alive() {
 			p.plan.Unchanged++
@@ -72,7 +73,7 @@ func Halt(now State, name string) (Plan, error) {
 }
 
 // Resume plans to start the task of a workspace that was halted.
-func Resume(now State, name string) (Plan, error) {
+func Resume(now state.State, name string) (Plan, error) {
 	return each(now, []string{name}, func(p *planner, s subject) {
 		if !p.startable(s) {
 			return
@@ -85,7 +86,7 @@ func Resume(now State, name string) (Plan, error) {
 
 // Delete plans to take workspaces away, whatever the specs say: a spec that
 // still describes one makes it anew at the next apply.
-func Delete(now State, names ...string) (Plan, error) {
+func Delete(now state.State, names ...string) (Plan, error) {
 	return each(now, names, func(p *planner, s subject) {
 		p.remove(s, "asked for")
 		if r := s.record; r != nil && strings.HasPrefix(r.Source, "/") && !r.Gone {
@@ -112,7 +113,7 @@ func networkOf(s subject) spec.Network {
 
 // hold adds the writing of a person's wish that a workspace be stopped, or not.
 func (p *planner) hold(s subject, change *Change, held bool) {
-	record := Record{Workspace: s.name, Set: p.want.Name, Host: p.now.Host, Held: held, Applied: applied(s)}
+	record := state.Record{Workspace: s.name, Set: p.want.Name, Host: p.now.Host, StoppedByUser: held, Applied: applied(s)}
 	if s.record != nil {
 		record.Source, record.Container, record.Version = s.record.Source, s.record.Container, s.record.Version
 	}
@@ -124,7 +125,7 @@ func (p *planner) hold(s subject, change *Change, held bool) {
 
 // each plans for workspaces by their names. Those of one call are of one set,
 // or the plan could not say whose it is.
-func each(now State, names []string, decide func(*planner, subject)) (Plan, error) {
+func each(now state.State, names []string, decide func(*planner, subject)) (Plan, error) {
 	var faults spec.Errors
 	set := ""
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
@@ -159,13 +160,13 @@ func each(now State, names []string, decide func(*planner, subject)) (Plan, erro
 	return p.finish()
 }
 
-func ownerOf(now State, workspace string) string {
+func ownerOf(now state.State, workspace string) string {
 	for _, r := range now.Records {
 		if r.Workspace == workspace && r.Host == now.Host {
 			return r.Set
 		}
 	}
-	for _, c := range now.Containers {
+	for _, c := range now.Instances {
 		if c.Workspace == workspace && c.Host == now.Host {
 			return c.Set
 		}
@@ -176,7 +177,7 @@ func ownerOf(now State, workspace string) string {
 // maxNamed is how many names a hint lists.
 const maxNamed = 8
 
-func known(now State) string {
+func known(now state.State) string {
 	var names []string
 	for _, r := range now.Records {
 		if r.Host == now.Host {

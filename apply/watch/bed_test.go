@@ -17,6 +17,8 @@ import (
 	"carrel/apply/watch"
 	"carrel/drivers/memory"
 	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -38,8 +40,8 @@ type bed struct {
 	lasts   time.Duration            // of a look, after it has seen
 	slow    map[string]chan struct{} // workspaces whose tasks end when the channel is closed
 	pulled  []string
-	told    []plan.Agent
-	left    []plan.Pending // by an agent before this one
+	told    []state.Agent
+	left    []state.Pending // by an agent before this one
 	lines   []string
 	failing func(s plan.StartTask) error
 }
@@ -65,7 +67,7 @@ func inBubble(t *testing.T, test func(b *bed)) {
 func (b *bed) again() {
 	b.agent = &watch.Agent{
 		Host: b, Load: b.load, Wakes: b.wakes, Resync: 5 * time.Minute, Log: slog.New(b),
-		About: plan.Agent{Host: "h", Version: "test", Paths: []string{"/specs"}},
+		About: state.Agent{Host: "h", Version: "test", Paths: []string{"/specs"}},
 	}
 	ctx, cancel := context.WithCancel(b.t.Context())
 	ended := make(chan struct{})
@@ -118,7 +120,7 @@ func (b *bed) said(want string) {
 // runs checks that a workspace runs, or not.
 func (b *bed) runs(workspace string, want bool) {
 	b.t.Helper()
-	for _, s := range plan.Statuses(b.Observe(spec.Set{})) {
+	for _, s := range report.Statuses(b.Observe(spec.Set{})) {
 		if s.Workspace == workspace {
 			if s.Running != want {
 				b.t.Errorf("%s runs: %v, at %s", workspace, s.Running, time.Since(b.began))
@@ -164,12 +166,12 @@ func (b *bed) Lock(context.Context) (func() error, error) {
 }
 
 // Look sees the host as it is, but not what registries have.
-func (b *bed) Look(_ context.Context, want spec.Set) (plan.State, error) {
+func (b *bed) Look(_ context.Context, want spec.Set) (state.State, error) {
 	b.mu.Lock()
 	gone, lasts := b.gone, b.lasts
 	b.mu.Unlock()
 	if gone != nil {
-		return plan.State{}, gone
+		return state.State{}, gone
 	}
 	now := b.Observe(want)
 	time.Sleep(lasts)
@@ -184,18 +186,18 @@ func (b *bed) Look(_ context.Context, want spec.Set) (plan.State, error) {
 }
 
 // Left is what the last agent left.
-func (b *bed) Left(context.Context, string) ([]plan.Pending, error) {
+func (b *bed) Left(context.Context, string) ([]state.Pending, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.left, nil
 }
 
 // Sources are what was published.
-func (b *bed) Sources(_ context.Context, want spec.Set) map[string]plan.Source {
-	all := map[string]plan.Source{}
+func (b *bed) Sources(_ context.Context, want spec.Set) map[string]state.Source {
+	all := map[string]state.Source{}
 	for name, image := range b.Observe(want).Images {
 		if image.Source != "" {
-			all[name] = plan.Source{Digest: image.Source}
+			all[name] = state.Source{Digest: image.Source}
 		}
 	}
 	return all
@@ -223,14 +225,14 @@ func (b *bed) Run(ctx context.Context, p plan.Plan, step func(apply.Event), ende
 	b.mu.Unlock()
 	runner := apply.Runner{
 		Runtime: slowly{b.Host, b}, Network: b.Host, Volumes: b.Host, Records: b.Host, Parallel: 4, Who: "carrel-watch@h",
-		Observe: func(context.Context) (plan.State, error) { return b.Observe(spec.Set{}), nil },
+		Observe: func(context.Context) (state.State, error) { return b.Observe(spec.Set{}), nil },
 		Report:  step, Ended: ended,
 	}
 	return runner.Run(ctx, p)
 }
 
 // Tell remembers what was told.
-func (b *bed) Tell(_ context.Context, a plan.Agent, _ plan.State) error {
+func (b *bed) Tell(_ context.Context, a state.Agent, _ state.State) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.told = append(b.told, a)

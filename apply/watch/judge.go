@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // verdict is what becomes of the changes of a plan.
 type verdict struct {
 	Do      plan.Plan // to be carried out now
 	Fetch   []string  // images that changes need first
-	Pending []plan.Pending
-	Waiting []plan.Waiting
+	Pending []state.Pending
+	Waiting []state.Waiting
 }
 
 // memory is what is remembered from one look to the next.
@@ -58,9 +59,9 @@ func (m *memory) hold(p plan.Plan, busy map[string]bool, now time.Time) {
 // recall takes the deletions that the last run of the agent left to a person. A
 // change that was rolled back is tried once by each run: what failed may have
 // been the end of the last one.
-func (m *memory) recall(last []plan.Pending) {
+func (m *memory) recall(last []state.Pending) {
 	for _, p := range last {
-		if p.Action == plan.ActionDelete || p.Action == plan.ActionForget {
+		if p.Action == string(plan.ActionDelete) || p.Action == string(plan.ActionForget) {
 			m.held[p.Workspace] = true
 		}
 	}
@@ -112,7 +113,7 @@ func (m *memory) judge(p plan.Plan, busy map[string]bool, settled bool, doubt fu
 			why = m.rolledBack(c)
 		}
 		if why != "" {
-			v.Pending = append(v.Pending, plan.Pending{Workspace: c.Workspace, Action: c.Action, Why: why})
+			v.Pending = append(v.Pending, state.Pending{Workspace: c.Workspace, Action: string(c.Action), Why: why})
 			return false
 		}
 		if !settled && !mends(c) {
@@ -172,7 +173,7 @@ func (v *verdict) wait(c plan.Change, a attempt, now time.Time) bool {
 	if why == "" {
 		why = strings.Join(c.Reasons, "; ") + ", again and again"
 	}
-	v.Waiting = append(v.Waiting, plan.Waiting{Workspace: c.Workspace, Why: why, Tries: a.tries - 1, Until: a.until})
+	v.Waiting = append(v.Waiting, state.Waiting{Workspace: c.Workspace, Why: why, Attempts: a.tries - 1, Until: a.until})
 	return true
 }
 
@@ -183,11 +184,11 @@ func (m *memory) fetches(c plan.Change, now time.Time, v *verdict) bool {
 	for _, image := range images {
 		a := m.images[image].want(image, now)
 		m.images[image] = a
-		told := slices.ContainsFunc(v.Waiting, func(w plan.Waiting) bool { return w.Image == image })
+		told := slices.ContainsFunc(v.Waiting, func(w state.Waiting) bool { return w.Image == image })
 		switch {
 		case told || slices.Contains(v.Fetch, image):
 		case now.Before(a.until):
-			v.Waiting = append(v.Waiting, plan.Waiting{Image: image, Why: a.failed, Tries: a.tries - 1, Until: a.until})
+			v.Waiting = append(v.Waiting, state.Waiting{Image: image, Why: a.failed, Attempts: a.tries - 1, Until: a.until})
 		default:
 			v.Fetch = append(v.Fetch, image)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // loop is one run of an agent: it owns all state. What takes long runs beside
@@ -34,12 +35,12 @@ type loop struct {
 
 	// What was found.
 	loaded   Loaded
-	now      plan.State
+	now      state.State
 	lookedAt time.Time
-	sources  map[string]plan.Source // what registries said
-	fetched  map[string]bool        // images that were fetched since
+	sources  map[string]state.Source // what registries said
+	fetched  map[string]bool         // images that were fetched since
 	verdict  verdict
-	faults   map[string]plan.Fault // by place and text
+	faults   map[string]state.SpecError // by place and text
 	notes    []string
 	trouble  string // why nothing can be done now
 
@@ -47,7 +48,7 @@ type loop struct {
 	busy     map[string]plan.Action // by workspace
 	stirred  map[string]bool        // busy ones to which something happened
 	fetching map[string]bool        // images
-	recent   []plan.Recent          // newest first
+	recent   []state.Recent         // newest first
 
 	// What was said.
 	started   time.Time
@@ -63,7 +64,7 @@ func newLoop(ctx context.Context, a *Agent) *loop {
 	l := &loop{
 		Agent: a, ctx: ctx, log: a.Log, post: make(chan func()), gone: make(chan struct{}), lock: shared{take: a.Host.Lock},
 		schedule: schedule{resync: a.Resync, again: now.Add(a.Resync)}, memory: newMemory(a.About.Paths),
-		sources: map[string]plan.Source{}, fetched: map[string]bool{}, faults: map[string]plan.Fault{},
+		sources: map[string]state.Source{}, fetched: map[string]bool{}, faults: map[string]state.SpecError{},
 		busy: map[string]plan.Action{}, stirred: map[string]bool{}, fetching: map[string]bool{},
 		started: now.UTC(), stale: true, tellAt: now,
 	}
@@ -165,7 +166,7 @@ func (l *loop) wake(w Wake, now time.Time) {
 // workspace is the one that a container is of. A container that nobody has seen
 // may be anybody's.
 func (l *loop) workspace(container string) (name string, ours bool) {
-	for _, c := range l.now.Containers {
+	for _, c := range l.now.Instances {
 		if c.ID == container {
 			return c.Workspace, c.Workspace != ""
 		}
@@ -192,9 +193,9 @@ func (l *loop) end() {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), lastWord)
 	defer cancel()
-	l.trouble = plan.Stopped
+	l.trouble = state.Stopped
 	l.publish(time.Now())
-	if err := l.Host.Tell(ctx, l.Report().Agent, l.now); err != nil {
+	if err := l.Host.Tell(ctx, l.Snapshot().Agent, l.now); err != nil {
 		l.log.Debug("the store was not told", "error", err)
 	}
 	l.log.Info("stopped: the workspaces run on")

@@ -10,6 +10,7 @@ import (
 
 	"carrel/apply"
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -18,10 +19,10 @@ type seen struct {
 	cause  cause
 	began  time.Time
 	loaded *Loaded // nil when the files were not read
-	now    plan.State
+	now    state.State
 	busy   map[string]bool // workspaces that were being changed when it began
 	set    string          // whose agent was asked for what it left to a person; "" when none was
-	left   []plan.Pending  // that
+	left   []state.Pending // that
 	held   bool            // the lock
 	err    error
 }
@@ -139,10 +140,10 @@ func (l *loop) ask() {
 
 // known is what is known of what registries have: what they said, or what was
 // fetched from them since.
-func (l *loop) known() map[string]plan.Source {
+func (l *loop) known() map[string]state.Source {
 	all := maps.Clone(l.sources)
 	for name := range l.fetched {
-		all[name] = plan.Source{Digest: l.now.Images[name].Digest}
+		all[name] = state.Source{Digest: l.now.Images[name].Digest}
 	}
 	return all
 }
@@ -153,7 +154,7 @@ func (l *loop) known() map[string]plan.Source {
 func (l *loop) decide(busy map[string]bool, now time.Time) {
 	before := l.verdict
 	l.verdict, l.notes = verdict{}, nil
-	faults := map[string]plan.Fault{}
+	faults := map[string]state.SpecError{}
 	for _, f := range l.loaded.Faults {
 		addFault(faults, f, now)
 	}

@@ -11,35 +11,36 @@ import (
 
 	"carrel/apply"
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
 // mostRecent is how many changes a report has.
 const mostRecent = 50
 
-func addFault(all map[string]plan.Fault, f spec.Error, now time.Time) {
+func addFault(all map[string]state.SpecError, f spec.Error, now time.Time) {
 	place := ""
 	if f.Pos != (spec.Pos{}) {
 		place = spec.Error{Msg: f.Pos.String()}.Error() // in one line, whatever the file is called
 	}
-	fault := plan.Fault{Place: place, Text: spec.Error{Msg: f.Msg, Hint: f.Hint}.Error(), Since: now.UTC()}
+	fault := state.SpecError{Position: place, Text: spec.Error{Msg: f.Msg, Hint: f.Hint}.Error(), Since: now.UTC()}
 	all[place+": "+fault.Text] = fault
 }
 
 // tellFaults says each fault once, and once that it is mended.
-func (l *loop) tellFaults(faults map[string]plan.Fault) {
+func (l *loop) tellFaults(faults map[string]state.SpecError) {
 	for _, key := range slices.Sorted(maps.Keys(faults)) {
 		fault := faults[key]
 		if before, told := l.faults[key]; told {
 			faults[key] = before
 			continue
 		}
-		l.log.Warn("not applied", "place", fault.Place, "fault", fault.Text)
+		l.log.Warn("not applied", "place", fault.Position, "fault", fault.Text)
 	}
 	for _, key := range slices.Sorted(maps.Keys(l.faults)) {
 		fault := l.faults[key]
 		if _, still := faults[key]; !still {
-			l.log.Info("mended", "place", fault.Place, "fault", fault.Text)
+			l.log.Info("mended", "place", fault.Position, "fault", fault.Text)
 		}
 	}
 	l.faults = faults
@@ -53,11 +54,11 @@ func (l *loop) tellPending(before verdict) {
 		}
 	}
 	for _, w := range l.verdict.Waiting {
-		told := slices.ContainsFunc(before.Waiting, func(b plan.Waiting) bool {
+		told := slices.ContainsFunc(before.Waiting, func(b state.Waiting) bool {
 			return b.Workspace == w.Workspace && b.Image == w.Image && b.Until.Equal(w.Until)
 		})
 		if !told && w.Workspace != "" {
-			l.log.Warn("backing off", "workspace", w.Workspace, "because", w.Why, "tries", w.Tries, "next", w.Until.UTC().Format(time.RFC3339))
+			l.log.Warn("backing off", "workspace", w.Workspace, "because", w.Why, "tries", w.Attempts, "next", w.Until.UTC().Format(time.RFC3339))
 		}
 	}
 }
@@ -66,7 +67,7 @@ func (l *loop) tellPending(before verdict) {
 func (l *loop) tellChange(c plan.Change, took time.Duration, err error, a attempt, now time.Time) {
 	reason := strings.Join(c.Reasons, "; ")
 	took = took.Round(time.Millisecond)
-	recent := plan.Recent{Time: now.UTC(), Workspace: c.Workspace, Action: c.Action, Reason: reason, Duration: took}
+	recent := state.Recent{Time: now.UTC(), Workspace: c.Workspace, Action: string(c.Action), Reason: reason, Duration: took}
 	if err != nil {
 		recent.Error = reasonOf(err)
 		l.log.Error("change failed", "workspace", c.Workspace, "action", c.Action, "because", reason, "took", took.String(),
@@ -93,59 +94,55 @@ func (l *loop) tellOthers(err error) {
 	}
 }
 
-// publish makes the report anew.
+// publish makes the snapshot anew.
 func (l *loop) publish(now time.Time) {
 	l.stale, l.published = false, now
-	r := plan.Report{Agent: l.About, Recent: list(l.recent), Workspaces: plan.Statuses(l.now)}
-	r.Set, r.Trouble = l.loaded.Want.Name, l.trouble
-	r.StartedAt, r.SeenAt, r.LookedAt = l.started, now.UTC(), l.lookedAt
-	r.Pending, r.Waiting, r.Notes = list(l.verdict.Pending), list(l.verdict.Waiting), list(l.notes)
-	r.Faults = []plan.Fault{}
+	a := l.About
+	a.Set, a.Trouble = l.loaded.Want.Name, l.trouble
+	a.StartedAt, a.SeenAt, a.SyncedAt = l.started, now.UTC(), l.lookedAt
+	a.Pending, a.Waiting, a.Notes = list(l.verdict.Pending), list(l.verdict.Waiting), list(l.notes)
+	a.Errors = []state.SpecError{}
 	for _, key := range slices.Sorted(maps.Keys(l.faults)) {
-		r.Faults = append(r.Faults, l.faults[key])
+		a.Errors = append(a.Errors, l.faults[key])
 	}
-	r.Working = list(slices.Sorted(maps.Keys(l.busy)))
+	a.Working = list(slices.Sorted(maps.Keys(l.busy)))
 	for _, name := range slices.Sorted(maps.Keys(l.fetching)) {
-		r.Working = append(r.Working, "image "+name)
+		a.Working = append(a.Working, "image "+name)
 	}
-	for i := range r.Workspaces {
-		l.finish(&r.Workspaces[i], now)
-	}
-	before := l.report.Swap(&r)
+	a.Restarts = l.memory.restarts(now)
+	s := Snapshot{Agent: a, Observed: l.now, Recent: slices.Clone(l.recent)}
+	before := l.latest.Swap(&s)
 	if l.Changed != nil {
-		l.Changed(r)
+		l.Changed(s)
 	}
-	if before == nil || differs(before.Agent, r.Agent) {
+	if before == nil || differs(before.Agent, a) {
 		l.tellAt = l.told.Add(pause)
 	}
+}
+
+// restarts is how often workspaces were started in a row, of those that were.
+func (m *memory) restarts(now time.Time) map[string]int {
+	all := map[string]int{}
+	for _, known := range []attempts{m.changes, m.kept} {
+		for name, a := range known {
+			switch {
+			case !a.mends:
+			case a.wanted:
+				all[name] = a.tries - 1
+			case now.Sub(a.done) < steady:
+				all[name] = a.tries
+			}
+		}
+	}
+	return all
 }
 
 // list is a copy that is a list in JSON too when it is empty.
 func list[T any](all []T) []T { return append([]T{}, all...) }
 
-// finish adds to the status of a workspace what only the agent knows.
-func (l *loop) finish(s *plan.Status, now time.Time) {
-	if l.Started != nil && s.Running {
-		if since := l.Started(s.PID); !since.IsZero() {
-			s.UpSince = &since
-		}
-	}
-	a := l.memory.changes[s.Workspace]
-	if kept, ok := l.memory.kept[s.Workspace]; ok {
-		a = kept
-	}
-	switch {
-	case !a.mends:
-	case a.wanted:
-		s.Restarts, s.NextTry = a.tries-1, &a.until
-	case now.Sub(a.done) < steady:
-		s.Restarts = a.tries
-	}
-}
-
 // differs reports whether an agent has something new to say.
-func differs(a, b plan.Agent) bool {
-	a.SeenAt, a.LookedAt, b.SeenAt, b.LookedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+func differs(a, b state.Agent) bool {
+	a.SeenAt, a.SyncedAt, b.SeenAt, b.SyncedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	return !reflect.DeepEqual(a, b)
 }
 
@@ -155,7 +152,7 @@ func (l *loop) tell(now time.Time) {
 		l.publish(now)
 	}
 	l.telling, l.told, l.tellAt = true, now, now.Add(heartbeat)
-	agent, state := l.Report().Agent, l.now
+	agent, state := l.Snapshot().Agent, l.now
 	agent.SeenAt = now.UTC()
 	l.beside(func() func() {
 		ctx, cancel := context.WithTimeout(l.ctx, patience)

@@ -22,6 +22,7 @@ import (
 
 	"carrel/apply"
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -32,14 +33,14 @@ type Host interface {
 	Lock(ctx context.Context) (unlock func() error, err error)
 
 	// Look reads what exists. It asks no registry.
-	Look(ctx context.Context, want spec.Set) (plan.State, error)
+	Look(ctx context.Context, want spec.Set) (state.State, error)
 
 	// Left is what the last run of the agent of a set left to a person.
-	Left(ctx context.Context, set string) ([]plan.Pending, error)
+	Left(ctx context.Context, set string) ([]state.Pending, error)
 
 	// Sources asks the registries of images that are to be pulled always what
 	// their names point to now; nil when none can be asked.
-	Sources(ctx context.Context, want spec.Set) map[string]plan.Source
+	Sources(ctx context.Context, want spec.Set) map[string]state.Source
 
 	// Pull fetches an image. It disturbs nothing, and needs no lock.
 	Pull(ctx context.Context, image string) error
@@ -48,7 +49,7 @@ type Host interface {
 	Run(ctx context.Context, p plan.Plan, step func(apply.Event), ended func(plan.Change, time.Duration, error)) error
 
 	// Tell says to the store what the agent knows, and what it saw.
-	Tell(ctx context.Context, a plan.Agent, now plan.State) error
+	Tell(ctx context.Context, a state.Agent, now state.State) error
 }
 
 // Kind is what woke the agent.
@@ -86,26 +87,29 @@ type Agent struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 
-	// Started is when a process was started; zero when that is unknown. It may
-	// be nil.
-	Started func(pid uint32) time.Time
-
-	// Changed is called with each new report, from the agent's loop. It may be nil.
-	Changed func(plan.Report)
+	// Changed is called with each new snapshot, from the agent's loop. It may be nil.
+	Changed func(Snapshot)
 
 	// About is what the agent says of itself: host, program version and paths.
-	About plan.Agent
+	About state.Agent
 
-	report atomic.Pointer[plan.Report]
+	latest atomic.Pointer[Snapshot]
 	turned atomic.Int64 // when the loop turned last, in seconds since 1970
 }
 
-// Report is what the agent knows. It is safe to be called at any time.
-func (a *Agent) Report() plan.Report {
-	if r := a.report.Load(); r != nil {
-		return *r
+// Snapshot is what the agent knows at one moment. Nothing in it changes later.
+type Snapshot struct {
+	Agent    state.Agent
+	Observed state.State    // the last observation
+	Recent   []state.Recent // changes that were carried out, newest first
+}
+
+// Snapshot is what the agent knows now. It is safe to be called at any time.
+func (a *Agent) Snapshot() Snapshot {
+	if s := a.latest.Load(); s != nil {
+		return *s
 	}
-	return plan.Report{Agent: a.About}
+	return Snapshot{Agent: a.About}
 }
 
 // Alive reports whether the loop turns.

@@ -11,6 +11,8 @@ import (
 	"carrel/apply/watch"
 	"carrel/drivers/memory"
 	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -45,7 +47,7 @@ func TestADeadTaskRunsAgainAtOnceAndBacksOff(t *testing.T) {
 			died := time.Now()
 			b.die("bot")
 			for status := b.bot(); !status.Running; status = b.bot() {
-				if w := b.agent.Report().Waiting; time.Since(died) > 200*time.Millisecond && len(w) != 1 {
+				if w := b.agent.Snapshot().Agent.Waiting; time.Since(died) > 200*time.Millisecond && len(w) != 1 {
 					t.Fatalf("after %s nothing says that bot waits: %+v", time.Since(died), w)
 				}
 				b.pass(100 * time.Millisecond)
@@ -87,8 +89,8 @@ func TestCrashLoopKeepsNobodyWaiting(t *testing.T) {
 		b.pass(10 * time.Minute)
 		b.die("bot")
 		b.runs("bot", true)
-		w := b.agent.Report().Waiting
-		if len(w) != 1 || w[0].Workspace != "exits" || w[0].Tries < 8 || !strings.Contains(w[0].Why, "the task exited 3 at once") {
+		w := b.agent.Snapshot().Agent.Waiting
+		if len(w) != 1 || w[0].Workspace != "exits" || w[0].Attempts < 8 || !strings.Contains(w[0].Why, "the task exited 3 at once") {
 			t.Errorf("what waits: %+v", w)
 		}
 	})
@@ -102,7 +104,7 @@ func TestASlowChangeKeepsNobodyWaiting(t *testing.T) {
 		b.slow["slow"] = stopping
 		b.mu.Unlock()
 		b.wish(workspace("slow", "agent:v2"), workspace("bot", "agent:v1"))
-		if got := b.agent.Report().Working; len(got) != 1 || got[0] != "slow" {
+		if got := b.agent.Snapshot().Agent.Working; len(got) != 1 || got[0] != "slow" {
 			t.Errorf("it works on %v", got)
 		}
 		b.since()
@@ -137,7 +139,7 @@ func TestTheEndOfARoundFreesNothingOfTheNextOne(t *testing.T) {
 		b.since()
 		close(slowStops) // the round that both began in ends; bot is in another one now
 		b.pass(time.Second)
-		if got := b.agent.Report().Working; len(got) != 1 || got[0] != "bot" {
+		if got := b.agent.Snapshot().Agent.Working; len(got) != 1 || got[0] != "bot" {
 			t.Errorf("it works on %v", got)
 		}
 		close(botStops)
@@ -155,8 +157,8 @@ func TestAnImageThatCannotBeFetchedDisturbsNothing(t *testing.T) {
 		b.pass(20 * time.Second)
 		b.runs("bot", true)
 		b.runs("other", true)
-		w := b.agent.Report().Waiting
-		if len(w) != 1 || w[0].Image != "later:v1" || w[0].Tries != 5 || !strings.Contains(w[0].Why, "was not found") {
+		w := b.agent.Snapshot().Agent.Waiting
+		if len(w) != 1 || w[0].Image != "later:v1" || w[0].Attempts != 5 || !strings.Contains(w[0].Why, "was not found") {
 			t.Errorf("what waits: %+v", w)
 		}
 		b.mu.Lock()
@@ -180,7 +182,7 @@ func TestAnImageThatNobodyWantsAnyMoreIsForgotten(t *testing.T) {
 		b.wish(workspace("bot", "agent:v1"))
 		b.pass(time.Hour)
 		b.wish(workspace("bot", "later:v1"))
-		if w := b.agent.Report().Waiting; len(w) != 1 || w[0].Tries != 1 {
+		if w := b.agent.Snapshot().Agent.Waiting; len(w) != 1 || w[0].Attempts != 1 {
 			t.Errorf("what waits: %+v", w)
 		}
 	})
@@ -219,7 +221,7 @@ func TestDangerIsLeftToAPerson(t *testing.T) {
 1s left to a person workspace=e action=delete because=it deletes data (carrel apply /specs --allow-data-loss does it)
 1s image fetched image=agent:v2
 1s change done workspace=a action=replace because=image changed`)
-		if got := b.agent.Report().Pending; len(got) != 3 {
+		if got := b.agent.Snapshot().Agent.Pending; len(got) != 3 {
 			t.Errorf("pending: %+v", got)
 		}
 		for _, name := range []string{"a", "b", "c", "d", "e"} {
@@ -244,7 +246,7 @@ func TestWhatWasRolledBackIsLeftToAPerson(t *testing.T) {
 		b.wish(workspace("bot", "agent:v2"))
 		b.pass(time.Minute)
 		b.runs("bot", true)
-		if r := b.agent.Report(); len(r.Pending) != 0 || len(r.Waiting) != 0 {
+		if r := b.agent.Snapshot().Agent; len(r.Pending) != 0 || len(r.Waiting) != 0 {
 			t.Errorf("after it was mended: %+v", r)
 		}
 	})
@@ -266,7 +268,7 @@ func TestAFaultStopsNoOther(t *testing.T) {
 0s not applied place=b.yaml:3:5 fault=it is wrong
 0s image fetched image=agent:v1
 0s change done workspace=bot action=create because=new`)
-		if got := b.agent.Report().Faults; len(got) != 2 || got[1].Place != "b.yaml:3:5" {
+		if got := b.agent.Snapshot().Agent.Errors; len(got) != 2 || got[1].Position != "b.yaml:3:5" {
 			t.Errorf("faults: %+v", got)
 		}
 		b.Device("vendor.com/gpu=0", "1")
@@ -276,7 +278,7 @@ func TestAFaultStopsNoOther(t *testing.T) {
 		b.pass(20 * time.Second)
 		b.runs("gpu", true)
 		b.pass(5 * time.Minute)
-		if got := b.agent.Report().Faults; len(got) != 0 {
+		if got := b.agent.Snapshot().Agent.Errors; len(got) != 0 {
 			t.Errorf("faults: %+v", got)
 		}
 	})
@@ -303,7 +305,7 @@ func TestContainerdGoesAndComes(t *testing.T) {
 		b.mu.Unlock()
 		b.die("bot")
 		b.pass(3 * time.Minute)
-		if got := b.agent.Report().Trouble; got != errGone.Error() {
+		if got := b.agent.Snapshot().Agent.Trouble; got != errGone.Error() {
 			t.Errorf("trouble: %q", got)
 		}
 		b.mu.Lock()
@@ -386,7 +388,7 @@ func TestAnEndWaitsForWhatWasBegunAndNotForEver(t *testing.T) {
 		b.pass(time.Second)
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if last := b.told[len(b.told)-1]; last.Trouble != plan.Stopped {
+		if last := b.told[len(b.told)-1]; last.Trouble != state.Stopped {
 			t.Errorf("its last word: %+v", last)
 		}
 	})
@@ -401,10 +403,10 @@ func TestAFailedStartIsTriedAgainLater(t *testing.T) {
 		b.die("bot")
 		b.pass(time.Minute)
 		b.runs("bot", false)
-		if w := b.agent.Report().Waiting; len(w) != 1 || w[0].Tries != 6 || w[0].Why != "start bot: its shim hangs" {
+		if w := b.agent.Snapshot().Agent.Waiting; len(w) != 1 || w[0].Attempts != 6 || w[0].Why != "start bot: its shim hangs" {
 			t.Errorf("what waits: %+v", w)
 		}
-		if s := b.reported("bot"); s.NextTry == nil {
+		if s := b.reported("bot"); s.NextRetry == nil {
 			t.Errorf("the report of bot: %+v", s)
 		}
 		b.mu.Lock()
@@ -421,23 +423,29 @@ func (b *bed) count() int {
 	return b.loads
 }
 
-func (b *bed) bot() plan.Status {
-	for _, s := range plan.Statuses(b.Observe(spec.Set{})) {
+func (b *bed) bot() report.Status {
+	for _, s := range report.Statuses(b.Observe(spec.Set{})) {
 		if s.Workspace == "bot" {
 			return s
 		}
 	}
-	return plan.Status{}
+	return report.Status{}
+}
+
+// reports are all workspaces as the report has them.
+func (b *bed) reports() []report.Status {
+	s := b.agent.Snapshot()
+	return report.OfAgent(s.Agent, s.Observed, s.Recent, nil).Workspaces
 }
 
 // reported is a workspace as the report has it.
-func (b *bed) reported(name string) plan.Status {
-	for _, s := range b.agent.Report().Workspaces {
+func (b *bed) reported(name string) report.Status {
+	for _, s := range b.reports() {
 		if s.Workspace == name {
 			return s
 		}
 	}
-	return plan.Status{}
+	return report.Status{}
 }
 
 func TestWhatAPersonDoesIsNotUndoneWhileFilesChange(t *testing.T) {
@@ -489,7 +497,7 @@ func TestASetIsNotDeletedBitByBit(t *testing.T) {
 			b.wish(all[i+1:]...)
 			b.pass(30 * time.Second)
 		}
-		if got := len(b.agent.Report().Pending); got != 4 {
+		if got := len(b.agent.Snapshot().Agent.Pending); got != 4 {
 			t.Errorf("%d of 8 deletions are left to a person:\n%s", got, b.since())
 		}
 		b.runs("h", true)
@@ -514,11 +522,11 @@ func TestWhatIsHeldStaysHeld(t *testing.T) {
 		for _, w := range append(set(), others...) {
 			b.runs(w.Name, true)
 		}
-		if got := len(b.agent.Report().Pending); got != 6 {
+		if got := len(b.agent.Snapshot().Agent.Pending); got != 6 {
 			t.Errorf("%d deletions are left to a person", got)
 		}
 		b.wish(append(set(), others...)...)
-		if got := len(b.agent.Report().Pending); got != 0 {
+		if got := len(b.agent.Snapshot().Agent.Pending); got != 0 {
 			t.Errorf("%d deletions are left to a person that nobody wants", got)
 		}
 		b.wish(append(set()[1:], others...)...)
@@ -529,7 +537,7 @@ func TestWhatIsHeldStaysHeld(t *testing.T) {
 }
 
 func TestTheNextAgentHoldsWhatTheLastOneHeld(t *testing.T) {
-	for _, left := range [][]plan.Pending{nil, {{Workspace: "f", Action: plan.ActionDelete, Why: "more than half"}}} {
+	for _, left := range [][]state.Pending{nil, {{Workspace: "f", Action: string(plan.ActionDelete), Why: "more than half"}}} {
 		inBubble(t, func(b *bed) {
 			b.wish(set()...)
 			b.end()
@@ -538,7 +546,7 @@ func TestTheNextAgentHoldsWhatTheLastOneHeld(t *testing.T) {
 			b.mu.Unlock()
 			b.again()
 			b.wish(set()[:5]...)
-			if got := len(b.agent.Report().Pending); got != len(left) {
+			if got := len(b.agent.Snapshot().Agent.Pending); got != len(left) {
 				t.Errorf("%d deletions are left to a person, with %v", got, left)
 			}
 		})
@@ -590,7 +598,7 @@ func TestAFileWithAFaultOfTheHostDisturbsNothing(t *testing.T) {
 		if strings.Contains(log, "action=replace because=image") || strings.Contains(log, "change done workspace=c") || !strings.Contains(log, "change done workspace=new action=create") {
 			t.Errorf("log:\n%s", log)
 		}
-		if got := len(b.agent.Report().Pending); got != 2 {
+		if got := len(b.agent.Snapshot().Agent.Pending); got != 2 {
 			t.Errorf("%d changes wait for the file to be mended", got)
 		}
 	})

@@ -15,6 +15,8 @@ import (
 	"carrel/drivers"
 	"carrel/drivers/containerd"
 	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -67,19 +69,19 @@ func (h *agentHost) Lock(ctx context.Context) (func() error, error) {
 }
 
 // Look reads what exists.
-func (h *agentHost) Look(ctx context.Context, want spec.Set) (plan.State, error) {
+func (h *agentHost) Look(ctx context.Context, want spec.Set) (state.State, error) {
 	host, err := h.open(ctx)
 	if err != nil {
-		return plan.State{}, err
+		return state.State{}, err
 	}
 	if host.Records.Replaced() {
 		h.leave()
 		if host, err = h.open(ctx); err != nil {
-			return plan.State{}, err
+			return state.State{}, err
 		}
 	}
 	if err := h.alone(ctx, host); err != nil {
-		return plan.State{}, err
+		return state.State{}, err
 	}
 	return host.Look(ctx, want)
 }
@@ -97,7 +99,7 @@ func (h *agentHost) alone(ctx context.Context, host *drivers.Host) error {
 	}
 	now := time.Now()
 	for _, a := range agents {
-		if a.Boot != "" && a.Boot != h.boot && !a.Gone(now) {
+		if a.Boot != "" && a.Boot != h.boot && !report.Gone(a, now) {
 			return fmt.Errorf("another machine is host %s in this store, too: an agent of set %s runs there (give each a name of its own with --host)", host.Name, a.Set)
 		}
 	}
@@ -114,7 +116,7 @@ func bootID() string {
 }
 
 // Left is what the agent of this host and a set last left to a person.
-func (h *agentHost) Left(ctx context.Context, set string) ([]plan.Pending, error) {
+func (h *agentHost) Left(ctx context.Context, set string) ([]state.Pending, error) {
 	host, err := h.open(ctx)
 	if err != nil {
 		return nil, err
@@ -141,7 +143,7 @@ func (h *agentHost) leave() {
 }
 
 // Sources asks registries.
-func (h *agentHost) Sources(ctx context.Context, want spec.Set) map[string]plan.Source {
+func (h *agentHost) Sources(ctx context.Context, want spec.Set) map[string]state.Source {
 	host, err := h.open(ctx)
 	if err != nil {
 		return nil // looks say why
@@ -179,7 +181,7 @@ const (
 
 // Tell says to the store what the agent knows, and what it saw. A host that is
 // as it was is told of too; one that is large, less often.
-func (h *agentHost) Tell(ctx context.Context, a plan.Agent, now plan.State) error {
+func (h *agentHost) Tell(ctx context.Context, a state.Agent, now state.State) error {
 	host, err := h.open(ctx)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"carrel/plan/report"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,8 +17,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"carrel/plan"
 )
 
 // watcher is an agent that runs as a process of its own.
@@ -89,9 +88,9 @@ func (w *watcher) stop() {
 }
 
 // report is what the agent knows.
-func (w *watcher) report() plan.Report {
+func (w *watcher) report() report.Agent {
 	w.t.Helper()
-	var r plan.Report
+	var r report.Agent
 	if err := json.Unmarshal([]byte(w.get("/status")), &r); err != nil {
 		w.t.Fatal(err)
 	}
@@ -127,7 +126,7 @@ func (w *watcher) metric(name string) float64 {
 }
 
 // eventually waits until a report is as wanted.
-func (w *watcher) eventually(what string, ok func(plan.Report) bool) plan.Report {
+func (w *watcher) eventually(what string, ok func(report.Agent) bool) report.Agent {
 	w.t.Helper()
 	limit := time.After(10 * patience)
 	for {
@@ -146,7 +145,7 @@ func (w *watcher) eventually(what string, ok func(plan.Report) bool) plan.Report
 }
 
 // running is how many workspaces run.
-func running(r plan.Report) int {
+func running(r report.Agent) int {
 	n := 0
 	for _, s := range r.Workspaces {
 		if s.Running {
@@ -177,11 +176,11 @@ func TestAgentKilledAtAnyMoment(t *testing.T) {
 			b.kill(whole, "watch", specs, "--listen", "none")
 		}
 		agent := b.watch(specs)
-		agent.eventually("nothing is left to do", func(r plan.Report) bool {
+		agent.eventually("nothing is left to do", func(r report.Agent) bool {
 			if len(r.Pending) > 0 { // what a kill made fail was rolled back, and is left to a person
 				b.run("apply", specs)
 			}
-			return running(r) == workspaces && len(r.Working)+len(r.Waiting)+len(r.Faults) == 0 && strings.Contains(b.run("plan", specs), "Nothing to do")
+			return running(r) == workspaces && len(r.Working)+len(r.Waiting)+len(r.Errors) == 0 && strings.Contains(b.run("plan", specs), "Nothing to do")
 		})
 		agent.end()
 		if got := withoutAgents(b.settled()); got != good[image] {

@@ -15,6 +15,8 @@ import (
 	"carrel/apply"
 	"carrel/drivers"
 	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -56,7 +58,7 @@ func applyCommand(host *drivers.Config) *cobra.Command {
 		}
 		c := *host
 		c.DeviceWait = *wait
-		return change(cmd, c, *o, want, func(now plan.State) (plan.Plan, error) {
+		return change(cmd, c, *o, want, func(now state.State) (plan.Plan, error) {
 			return plan.New(want, now, *options)
 		})
 	}
@@ -65,7 +67,7 @@ func applyCommand(host *drivers.Config) *cobra.Command {
 
 // change is the way of everything that changes the host: lock, look, plan,
 // show, ask, run.
-func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set, decide func(plan.State) (plan.Plan, error)) (err error) {
+func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set, decide func(state.State) (plan.Plan, error)) (err error) {
 	if err := oneOf("output", *o.output, "text", "json"); err != nil {
 		return err
 	}
@@ -121,7 +123,7 @@ func openLocked(ctx context.Context, command string, c drivers.Config, timeout t
 func newRunner(host *drivers.Host, o applyOptions) *apply.Runner {
 	return &apply.Runner{
 		Runtime: host.Runtime, Network: host.Network, Volumes: host.Volumes, Records: host.Records,
-		Observe: func(ctx context.Context) (plan.State, error) { return host.Observe(ctx, spec.Set{}) },
+		Observe: func(ctx context.Context) (state.State, error) { return host.Observe(ctx, spec.Set{}) },
 		Who:     who(), Parallel: o.parallel,
 	}
 }
@@ -133,7 +135,7 @@ func halted(ctx context.Context, command string, c drivers.Config, o applyOption
 	if err != nil {
 		return nil, err
 	}
-	carryOut := func(ctx context.Context, decide func(plan.State, string) (plan.Plan, error)) (bool, error) {
+	carryOut := func(ctx context.Context, decide func(state.State, string) (plan.Plan, error)) (bool, error) {
 		now, err := host.Observe(ctx, spec.Set{})
 		if err != nil {
 			return false, err
@@ -179,7 +181,7 @@ func allowed(p plan.Plan, o applyOptions) error {
 	if was.Version == 0 {
 		return fmt.Errorf("refused: planning again gives plan %s, not %s (look at it above)", p.ID(), was.ID)
 	}
-	now := p.View()
+	now := report.OfPlan(p)
 	now.ID = was.ID
 	diff := append(without("- ", was.Text(), now.Text()), without("+ ", now.Text(), was.Text())...)
 	if len(diff) == 0 {

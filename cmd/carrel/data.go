@@ -20,6 +20,7 @@ import (
 	"carrel/drivers"
 	"carrel/drivers/volumes"
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -133,7 +134,7 @@ func dataRestoreCommand(host *drivers.Config) *cobra.Command {
 	o := applyFlags(cmd)
 	at := cmd.Flags().String("at", "", "when it was preserved, as carrel data ls says it (default: the newest)")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		return change(cmd, *host, *o, spec.Set{}, func(now plan.State) (plan.Plan, error) { return plan.Restore(now, names[0], *at) })
+		return change(cmd, *host, *o, spec.Set{}, func(now state.State) (plan.Plan, error) { return plan.Restore(now, names[0], *at) })
 	}
 	return cmd
 }
@@ -150,7 +151,7 @@ func dataRmCommand(host *drivers.Config) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		o.approve = o.approve || *yes
 		o.dataLoss = true // it is what the command is for
-		return change(cmd, *host, *o, spec.Set{}, func(now plan.State) (plan.Plan, error) { return plan.Discard(now, names[0], *at) })
+		return change(cmd, *host, *o, spec.Set{}, func(now state.State) (plan.Plan, error) { return plan.Discard(now, names[0], *at) })
 	}
 	return cmd
 }
@@ -171,7 +172,7 @@ func dataImportCommand(host *drivers.Config) *cobra.Command {
 		if _, err := os.Stat(file); err != nil {
 			return err
 		}
-		return change(cmd, *host, *o, spec.Set{}, func(now plan.State) (plan.Plan, error) { return plan.Import(now, args[0], file) })
+		return change(cmd, *host, *o, spec.Set{}, func(now state.State) (plan.Plan, error) { return plan.Import(now, args[0], file) })
 	}
 	return cmd
 }

@@ -13,7 +13,7 @@ import (
 
 	"carrel/drivers"
 	"carrel/drivers/cdi"
-	"carrel/plan"
+	"carrel/plan/state"
 )
 
 func devicesCommand(host *drivers.Config) *cobra.Command {
@@ -40,7 +40,7 @@ func devicesCommand(host *drivers.Config) *cobra.Command {
 	return cmd
 }
 
-func showDevices(out io.Writer, devices plan.Devices, form string) error {
+func showDevices(out io.Writer, devices state.Devices, form string) error {
 	names := slices.Sorted(maps.Keys(devices.Found))
 	if form == "json" {
 		type view struct {

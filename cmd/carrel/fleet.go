@@ -16,21 +16,23 @@ import (
 	"carrel/drivers"
 	"carrel/drivers/records"
 	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
 // fleetOf is what the store knows of all hosts. No containerd is asked.
-func fleetOf(ctx context.Context, c *drivers.Config) (f plan.Fleet, err error) {
+func fleetOf(ctx context.Context, c *drivers.Config) (f report.Fleet, err error) {
 	store, err := records.OpenReadOnly(ctx, c.StoreURL())
 	if err != nil {
-		return plan.Fleet{}, err
+		return report.Fleet{}, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	f.Time = time.Now().UTC()
 	if f.Agents, err = store.Agents(ctx); err != nil {
 		return f, err
 	}
-	if f.Seen, err = store.Observations(ctx); err != nil {
+	if f.Observed, f.Unread, err = store.Observations(ctx); err != nil {
 		return f, err
 	}
 	f.Records, err = store.Records(ctx)
@@ -38,19 +40,19 @@ func fleetOf(ctx context.Context, c *drivers.Config) (f plan.Fleet, err error) {
 }
 
 // planAll plans for all hosts from what their agents saw last.
-func planAll(cmd *cobra.Command, c *drivers.Config, paths []string, policy *policyFile, options plan.Options, form string) (plan.FleetView, error) {
+func planAll(cmd *cobra.Command, c *drivers.Config, paths []string, policy *policyFile, options plan.Options, form string) (report.FleetPlan, error) {
 	want, err := load(paths, policy, "")
 	if err != nil {
-		return plan.FleetView{}, err
+		return report.FleetPlan{}, err
 	}
 	fleet, err := fleetOf(cmd.Context(), c)
 	if err != nil {
-		return plan.FleetView{}, err
+		return report.FleetPlan{}, err
 	}
 	absolute := make([]string, len(orHere(paths)))
 	for i, path := range orHere(paths) {
 		if absolute[i], err = filepath.Abs(path); err != nil {
-			return plan.FleetView{}, err
+			return report.FleetPlan{}, err
 		}
 	}
 	v := fleet.Plan(want, absolute, options)
@@ -59,9 +61,9 @@ func planAll(cmd *cobra.Command, c *drivers.Config, paths []string, policy *poli
 
 // fleetResult is how a plan for all hosts ends: with its faults, or with whether
 // there is something to do.
-func fleetResult(v plan.FleetView, detailed bool) error {
+func fleetResult(v report.FleetPlan, detailed bool) error {
 	var faults spec.Errors
-	for _, fault := range v.Faults() {
+	for _, fault := range v.Errors() {
 		faults.Add(spec.Pos{}, "", "%s", fault)
 	}
 	if err := faults.Err(); err != nil {
@@ -73,7 +75,7 @@ func fleetResult(v plan.FleetView, detailed bool) error {
 	return nil
 }
 
-func showFleetPlan(out io.Writer, v plan.FleetView, form string) error {
+func showFleetPlan(out io.Writer, v report.FleetPlan, form string) error {
 	text := ""
 	switch form {
 	case "json":
@@ -97,7 +99,7 @@ func asJSON(out io.Writer, what any) error {
 }
 
 // showFleet shows what the store knows of all hosts.
-func showFleet(out io.Writer, f plan.Fleet, form string) error {
+func showFleet(out io.Writer, f report.Fleet, form string) error {
 	v := f.Status()
 	switch form {
 	case "json":
@@ -106,13 +108,13 @@ func showFleet(out io.Writer, f plan.Fleet, form string) error {
 		return asYAML(out, v)
 	}
 	if len(v.Agents) == 0 {
-		fmt.Fprintln(out, "No agent has told of itself: carrel watch does.")
+		fmt.Fprintln(out, "No agent has reported: run carrel watch on each host.")
 	} else {
 		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "HOST\tSET\tVERSION\tHEARTBEAT\tPENDING\tWAITING\tFAULTS\tAGENT")
+		fmt.Fprintln(table, "HOST\tSET\tVERSION\tHEARTBEAT\tPENDING\tWAITING\tERRORS\tAGENT")
 		for _, a := range v.Agents {
 			fmt.Fprintf(table, "%s\t%s\t%s\t%s ago\t%d\t%d\t%d\t%s\n", a.Host, a.Set, a.Version,
-				plan.Since(f.Time.Sub(a.SeenAt)), len(a.Pending), len(a.Waiting), len(a.Faults), a.Health(f.Time))
+				plan.Since(f.Time.Sub(a.SeenAt)), len(a.Pending), len(a.Waiting), len(a.Errors), report.Health(a, f.Time))
 		}
 		if err := table.Flush(); err != nil {
 			return err
@@ -129,15 +131,15 @@ func showFleet(out io.Writer, f plan.Fleet, form string) error {
 		if s.ObservedAt != nil {
 			observed = plan.Since(f.Time.Sub(*s.ObservedAt)) + " ago"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Host, s.Workspace, dash(s.Set), state(s.Status, f.Time), dash(s.Address), dash(shortImage(s.Status)), observed)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Host, s.Workspace, dash(s.Set), stateOf(s.Status, f.Time), dash(s.Address), dash(shortImage(s.Status)), observed)
 	}
 	return table.Flush()
 }
 
 // showAgents says what the agents of this host know.
-func showAgents(out io.Writer, agents []plan.Agent, now time.Time) error {
+func showAgents(out io.Writer, agents []state.Agent, now time.Time) error {
 	for _, a := range agents {
-		if _, err := fmt.Fprintf(out, "\n%s\n", strings.Join(a.Lines(now), "\n")); err != nil {
+		if _, err := fmt.Fprintf(out, "\n%s\n", strings.Join(report.Lines(a, now), "\n")); err != nil {
 			return err
 		}
 	}

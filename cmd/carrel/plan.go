@@ -11,6 +11,7 @@ import (
 
 	"carrel/drivers"
 	"carrel/plan"
+	"carrel/plan/report"
 	"carrel/spec"
 )
 
@@ -105,7 +106,7 @@ func planFor(ctx context.Context, c *drivers.Config, want spec.Set, options plan
 
 // writePlan writes a plan to a file.
 func writePlan(path string, p plan.Plan) error {
-	text, err := p.View().JSON()
+	text, err := report.OfPlan(p).JSON()
 	if err != nil {
 		return err
 	}
@@ -114,17 +115,17 @@ func writePlan(path string, p plan.Plan) error {
 
 // planned is the plan that apply --plan names: a file that plan --out wrote,
 // or only an id.
-func planned(name string) (plan.View, error) {
+func planned(name string) (report.Plan, error) {
 	text, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) && plan.IsID(name) {
-		return plan.View{ID: name}, nil
+		return report.Plan{ID: name}, nil
 	}
 	if err != nil {
-		return plan.View{}, fmt.Errorf("--plan: %w", err)
+		return report.Plan{}, fmt.Errorf("--plan: %w", err)
 	}
-	var view plan.View
+	var view report.Plan
 	if err := json.Unmarshal(text, &view); err != nil || !plan.IsID(view.ID) {
-		return plan.View{}, fmt.Errorf("--plan: %s is not a plan (write one with carrel plan --out)", name)
+		return report.Plan{}, fmt.Errorf("--plan: %s is not a plan (write one with carrel plan --out)", name)
 	}
 	return view, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"carrel/apply"
 	"carrel/plan"
+	"carrel/plan/report"
 	"carrel/spec"
 )
 
@@ -54,7 +55,7 @@ func colour(text string) string {
 
 // showPlan prints a plan in one of its forms.
 func showPlan(out io.Writer, p plan.Plan, form string) error {
-	view := p.View()
+	view := report.OfPlan(p)
 	text := ""
 	switch form {
 	case "json":
@@ -79,7 +80,7 @@ func showPlan(out io.Writer, p plan.Plan, form string) error {
 
 // annotate prints a plan as GitHub Actions' workflow commands, and adds it to
 // the summary of the job.
-func annotate(out io.Writer, view plan.View) error {
+func annotate(out io.Writer, view report.Plan) error {
 	for _, warning := range view.Warnings {
 		fmt.Fprintf(out, "::warning title=carrel::%s\n", warning)
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 
 	"carrel/drivers/drivertest"
-	"carrel/plan"
+	"carrel/plan/report"
 )
 
 // How long the soak lasts, unless the variable says otherwise, and how many
@@ -55,7 +55,7 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	s := newSoak(t)
-	s.agent.eventually("all run", func(r plan.Report) bool { return running(r) == soaked && len(r.Working) == 0 })
+	s.agent.eventually("all run", func(r report.Agent) bool { return running(r) == soaked && len(r.Working) == 0 })
 	s.fill()
 	before, memory := s.use(), []float64{}
 	actions := s.actions()
@@ -198,8 +198,8 @@ func (s *soak) mend() {
 	s.git("checkout -q -f main", "clean -fdq")
 	s.must(s.agent.cmd.Process.Signal(syscall.SIGHUP))
 	seen := time.Now().Add(3 * time.Second) // by then the files have been read as they are now
-	s.agent.eventually("all run, and nothing is left to do", func(r plan.Report) bool {
-		return r.LookedAt.After(seen) && running(r) == soaked && len(r.Working)+len(r.Pending)+len(r.Waiting)+len(r.Faults) == 0 && r.Trouble == ""
+	s.agent.eventually("all run, and nothing is left to do", func(r report.Agent) bool {
+		return r.SyncedAt.After(seen) && running(r) == soaked && len(r.Working)+len(r.Pending)+len(r.Waiting)+len(r.Errors) == 0 && r.Trouble == ""
 	})
 	if out := s.run("plan", s.specs); !strings.Contains(out, fmt.Sprintf("Nothing to do for set default on host testhost: %d unchanged", soaked)) {
 		s.t.Errorf("at the end there is something to do:\n%s", out)

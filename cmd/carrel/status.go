@@ -17,6 +17,8 @@ import (
 	"carrel/drivers/containerd"
 	"carrel/drivers/records"
 	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -50,7 +52,7 @@ func statusCommand(host *drivers.Config) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		all, err := named(plan.Statuses(now), names)
+		all, err := named(report.Statuses(now), names)
 		if err != nil {
 			return err
 		}
@@ -58,9 +60,9 @@ func statusCommand(host *drivers.Config) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		agents = slices.DeleteFunc(agents, func(a plan.Agent) bool { return a.Host != host.Host })
+		agents = slices.DeleteFunc(agents, func(a state.Agent) bool { return a.Host != host.Host })
 		for i := range all {
-			all[i] = plan.WithWaiting(all[i], agents)
+			all[i] = all[i].Of(agents...)
 			if since := containerd.Started(all[i].PID); all[i].Running && !since.IsZero() {
 				all[i].UpSince = &since
 			}
@@ -74,15 +76,15 @@ func statusCommand(host *drivers.Config) *cobra.Command {
 }
 
 // named are the statuses of the workspaces with these names, or all.
-func named(all []plan.Status, names []string) ([]plan.Status, error) {
+func named(all []report.Status, names []string) ([]report.Status, error) {
 	if len(names) == 0 {
 		return all, nil
 	}
-	byName := map[string]plan.Status{}
+	byName := map[string]report.Status{}
 	for _, s := range all {
 		byName[s.Workspace] = s
 	}
-	var found []plan.Status
+	var found []report.Status
 	for _, name := range names {
 		s, ok := byName[name]
 		if !ok {
@@ -93,7 +95,7 @@ func named(all []plan.Status, names []string) ([]plan.Status, error) {
 	return found, nil
 }
 
-func showStatus(out io.Writer, all []plan.Status, form string, now time.Time) error {
+func showStatus(out io.Writer, all []report.Status, form string, now time.Time) error {
 	switch form {
 	case "json":
 		return asJSON(out, all)
@@ -108,7 +110,7 @@ func showStatus(out io.Writer, all []plan.Status, form string, now time.Time) er
 	fmt.Fprintln(table, "NAME\tSET\tSTATE\tPID\tUP\tADDRESS\tIMAGE\tDATA")
 	for _, s := range all {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			s.Workspace, dash(s.Set), state(s, now), pid(s), up(s, now), dash(s.Address), dash(shortImage(s)), data(s))
+			s.Workspace, dash(s.Set), stateOf(s, now), pid(s), up(s, now), dash(s.Address), dash(shortImage(s)), data(s))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -138,29 +140,29 @@ func asYAML(out io.Writer, what any) error {
 	return errors.Join(encoder.Encode(plain), encoder.Close())
 }
 
-func state(s plan.Status, now time.Time) string {
+func stateOf(s report.Status, now time.Time) string {
 	short := ""
 	if s.OOMKills > 0 {
 		short = ", out of memory"
 	}
 	next := ""
-	if s.NextTry != nil {
-		next = fmt.Sprintf("; %d tries, next %s", s.Restarts, plan.When(*s.NextTry, now))
+	if s.NextRetry != nil {
+		next = fmt.Sprintf("; attempt %d, retry %s", s.Restarts, report.When(*s.NextRetry, now))
 	}
-	if s.ExitCode == nil || s.Held {
-		return s.State + short + next
+	if s.ExitCode == nil || s.StoppedByUser {
+		return string(s.State) + short + next
 	}
 	return fmt.Sprintf("exited %d%s, %s ago%s", *s.ExitCode, short, plan.Since(now.Sub(*s.ExitedAt)), next)
 }
 
-func pid(s plan.Status) string {
+func pid(s report.Status) string {
 	if s.PID == 0 {
 		return "-"
 	}
 	return fmt.Sprint(s.PID)
 }
 
-func up(s plan.Status, now time.Time) string {
+func up(s report.Status, now time.Time) string {
 	if s.UpSince == nil {
 		return "-"
 	}
@@ -168,7 +170,7 @@ func up(s plan.Status, now time.Time) string {
 }
 
 // shortImage is the image as the spec has it, and the beginning of its digest.
-func shortImage(s plan.Status) string {
+func shortImage(s report.Status) string {
 	image := s.Image
 	if archive, ok := strings.CutPrefix(image, spec.ArchivePrefix); ok {
 		image = archive[strings.LastIndexByte(archive, '/')+1:]
@@ -180,7 +182,7 @@ func shortImage(s plan.Status) string {
 	return image
 }
 
-func data(s plan.Status) string {
+func data(s report.Status) string {
 	switch {
 	case s.Volume != "" && len(s.Preserved) > 0:
 		return fmt.Sprintf("volume, and %d preserved", len(s.Preserved))
@@ -225,7 +227,7 @@ func historyCommand(host *drivers.Config) *cobra.Command {
 	return cmd
 }
 
-func showHistory(out io.Writer, entries []plan.Entry, form string) error {
+func showHistory(out io.Writer, entries []state.Entry, form string) error {
 	if form == "json" {
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")

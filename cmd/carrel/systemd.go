@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
+	"carrel/plan/report"
 
-	"carrel/plan"
+	"github.com/coreos/go-systemd/v22/daemon"
 )
 
 // systemd is told how the agent is, as sd_notify(3) describes it. Without
@@ -25,11 +25,11 @@ type systemd struct {
 
 // changed tells of a new report: that the agent has looked for the first time,
 // or again after it was told to reload, and one line for systemctl status.
-func (s *systemd) changed(r plan.Report) {
+func (s *systemd) changed(r report.Agent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	looked := r.Trouble != "" || !r.LookedAt.IsZero()
-	if !s.ready && looked || !s.since.IsZero() && (r.Trouble != "" || r.LookedAt.After(s.since)) {
+	looked := r.Trouble != "" || !r.SyncedAt.IsZero()
+	if !s.ready && looked || !s.since.IsZero() && (r.Trouble != "" || r.SyncedAt.After(s.since)) {
 		s.ready, s.since = true, time.Time{}
 		s.tell(daemon.SdNotifyReady)
 	}
@@ -40,7 +40,7 @@ func (s *systemd) changed(r plan.Report) {
 }
 
 // statusLine is an agent in one line.
-func statusLine(r plan.Report) string {
+func statusLine(r report.Agent) string {
 	if r.Trouble != "" {
 		return r.Trouble
 	}
@@ -51,7 +51,7 @@ func statusLine(r plan.Report) string {
 		}
 	}
 	return fmt.Sprintf("%d of %s running, %d pending, %d waiting, %s",
-		running, count(len(r.Workspaces), "workspace"), len(r.Pending), len(r.Waiting), count(len(r.Faults), "fault"))
+		running, count(len(r.Workspaces), "workspace"), len(r.Pending), len(r.Waiting), count(len(r.Errors), "fault"))
 }
 
 func (s *systemd) reloading() {

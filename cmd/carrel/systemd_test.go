@@ -1,6 +1,7 @@
 package main
 
 import (
+	"carrel/plan/report"
 	"net"
 	"os"
 	"path/filepath"
@@ -8,8 +9,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"carrel/plan"
 )
 
 // TestSystemdIsTold stands in for systemd: it takes what sd_notify sends.
@@ -52,7 +51,7 @@ func TestSystemdIsTold(t *testing.T) {
 	expect("READY=1")
 	expect("STATUS=1 of 1 workspace running, 0 pending, 0 waiting, 0 faults")
 	expect("WATCHDOG=1")
-	agent.eventually("it runs", func(r plan.Report) bool { return running(r) == 1 && len(r.Working) == 0 })
+	agent.eventually("it runs", func(r report.Agent) bool { return running(r) == 1 && len(r.Working) == 0 })
 	b.must(agent.cmd.Process.Signal(syscall.SIGHUP))
 	expect("RELOADING=1\nMONOTONIC_USEC=")
 	expect("READY=1")

@@ -5,6 +5,7 @@ import (
 
 	"carrel/drivers"
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -26,14 +27,14 @@ func deleteCommand(host *drivers.Config) *cobra.Command {
 
 // verb is a command that plans for named workspaces and carries it out. What a
 // person asked for by name is not asked again, except a deletion.
-func verb(host *drivers.Config, use, short string, decide func(plan.State, ...string) (plan.Plan, error)) *cobra.Command {
+func verb(host *drivers.Config, use, short string, decide func(state.State, ...string) (plan.Plan, error)) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.MinimumNArgs(1)}
 	o := applyFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		if cmd.Name() != "delete" {
 			o.approve = true
 		}
-		return change(cmd, *host, *o, spec.Set{}, func(now plan.State) (plan.Plan, error) { return decide(now, names...) })
+		return change(cmd, *host, *o, spec.Set{}, func(now state.State) (plan.Plan, error) { return decide(now, names...) })
 	}
 	return cmd
 }

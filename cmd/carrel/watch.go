@@ -19,10 +19,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"carrel/apply/watch"
-	"carrel/apply/watch/web"
 	"carrel/drivers"
 	"carrel/drivers/containerd"
 	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/report/page"
+	"carrel/plan/state"
 )
 
 // watchOptions are the choices of an agent.
@@ -111,11 +113,12 @@ func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []st
 	load.recall()
 	agent := &watch.Agent{
 		Host: host, Load: load.load, Wakes: wakes, Options: *o.plan, Resync: o.resync, Log: log,
-		Metrics: watch.NewMetrics(registry), Started: containerd.Started, Changed: told.changed,
-		About: plan.Agent{Host: c.Host, Boot: host.boot, Version: version, Paths: paths},
+		Metrics: watch.NewMetrics(registry), Changed: func(s watch.Snapshot) { told.changed(reportOf(s)) },
+		About: state.Agent{Host: c.Host, Boot: host.boot, Version: version, Paths: paths},
 	}
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), web.Collector(agent.Report))
-	handler := web.Handler(web.Config{Report: agent.Report, Alive: agent.Alive, Metrics: registry, Loopback: loopback})
+	known := func() report.Agent { return reportOf(agent.Snapshot()) }
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), page.Collector(known))
+	handler := page.Handler(page.Config{Report: known, Alive: agent.Alive, Metrics: registry, Loopback: loopback})
 	return serve(ctx, listener, log, handler, func(ctx context.Context) {
 		defer context.AfterFunc(ctx, told.stopping)()
 		var waking sync.WaitGroup
@@ -126,6 +129,11 @@ func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []st
 		agent.Run(ctx)
 		waking.Wait()
 	})
+}
+
+// reportOf is what people read of an agent.
+func reportOf(s watch.Snapshot) report.Agent {
+	return report.OfAgent(s.Agent, s.Observed, s.Recent, containerd.Started)
 }
 
 // absolute are paths that can be watched, as they are whatever the folder is.

@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"carrel/plan/report"
+
 	apievents "github.com/containerd/containerd/api/events"
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/typeurl/v2"
-
-	"carrel/plan"
 )
 
 // benchWatched is how many workspaces an agent keeps whose memory is measured.
@@ -28,11 +28,11 @@ func BenchmarkDeath(b *testing.B) {
 	bed.run("apply", specs)
 	for b.Loop() {
 		agent := bed.watch(specs)
-		agent.eventually("it has looked", func(r plan.Report) bool { return !r.LookedAt.IsZero() && len(r.Working) == 0 })
+		agent.eventually("it has looked", func(r report.Agent) bool { return !r.SyncedAt.IsZero() && len(r.Working) == 0 })
 		var kept []time.Duration
 		for i := range benchWorkspaces / 2 {
 			kept = append(kept, bed.death(fmt.Sprintf("w%d", i), func(client.Container) {}))
-			agent.eventually("it has seen that it runs", func(r plan.Report) bool {
+			agent.eventually("it has seen that it runs", func(r report.Agent) bool {
 				return len(r.Recent) == i+1 && len(r.Working) == 0 && running(r) == benchWorkspaces
 			})
 		}
@@ -103,10 +103,10 @@ func BenchmarkEdit(b *testing.B) {
 			byHand = append(byHand, timed(func() { bed.run("apply", specs) }))
 		}
 		agent := bed.watch(specs)
-		agent.eventually("it has looked", func(r plan.Report) bool { return !r.LookedAt.IsZero() && len(r.Working) == 0 })
+		agent.eventually("it has looked", func(r report.Agent) bool { return !r.SyncedAt.IsZero() && len(r.Working) == 0 })
 		for i := range 4 * benchRounds {
 			watched = append(watched, bed.edit(func() { bed.specs(1, image, grace(100+i)) }))
-			agent.eventually("it has ended", func(r plan.Report) bool { return len(r.Recent) == i+1 && len(r.Working) == 0 })
+			agent.eventually("it has ended", func(r report.Agent) bool { return len(r.Recent) == i+1 && len(r.Working) == 0 })
 		}
 		agent.end()
 		b.ReportMetric(milliseconds(median(byHand)), "ms/apply-by-hand")
@@ -136,11 +136,11 @@ func BenchmarkMemory(b *testing.B) {
 		var resident []float64
 		for _, n := range []int{1, benchWatched} {
 			agent := bed.watch(bed.specs(n, image, ""))
-			agent.eventually("all run", func(r plan.Report) bool { return running(r) == n && len(r.Working) == 0 })
+			agent.eventually("all run", func(r report.Agent) bool { return running(r) == n && len(r.Working) == 0 })
 			for range 10 { // it has done all that it does more than once
-				before := agent.report().LookedAt
+				before := agent.report().SyncedAt
 				bed.must(agent.cmd.Process.Signal(syscall.SIGHUP))
-				agent.eventually("it has looked again", func(r plan.Report) bool { return r.LookedAt.After(before) })
+				agent.eventually("it has looked again", func(r report.Agent) bool { return r.SyncedAt.After(before) })
 			}
 			resident = append(resident, agent.metric("process_resident_memory_bytes")/(1<<20))
 			agent.end()

@@ -7,6 +7,7 @@
 package cdi
 
 import (
+	"carrel/plan/state"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -24,8 +25,6 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 	"tags.cncf.io/container-device-interface/pkg/parser"
-
-	"carrel/plan"
 )
 
 // Driver reads the CDI files of some folders.
@@ -53,12 +52,12 @@ func (d *Driver) read() (*cdi.Cache, error) {
 }
 
 // Devices are all devices of the host.
-func (d *Driver) Devices(context.Context) (plan.Devices, error) {
+func (d *Driver) Devices(context.Context) (state.Devices, error) {
 	cache, err := d.read()
 	if err != nil {
-		return plan.Devices{}, err
+		return state.Devices{}, err
 	}
-	all := plan.Devices{Found: map[string]string{}, Folders: d.folders, Warnings: warnings(cache)}
+	all := state.Devices{Found: map[string]string{}, Folders: d.folders, Warnings: warnings(cache)}
 	for _, name := range cache.ListDevices() {
 		all.Found[name] = digest(cache, name)
 	}

@@ -1,18 +1,17 @@
 package cni
 
 import (
+	"carrel/plan/state"
 	"context"
 	"net"
 	"path/filepath"
 	"slices"
-
-	"carrel/plan"
 )
 
 // Attachments are all networks that workspaces were given, sorted by workspace:
 // those that were recorded, whether they still work or not, and namespaces that
 // are pinned without a record.
-func (d *Driver) Attachments(ctx context.Context) ([]plan.Attachment, error) {
+func (d *Driver) Attachments(ctx context.Context) ([]state.Attachment, error) {
 	recorded, err := d.workspaces()
 	if err != nil {
 		return nil, err
@@ -23,7 +22,7 @@ func (d *Driver) Attachments(ctx context.Context) ([]plan.Attachment, error) {
 			return nil, err
 		}
 	}
-	var all []plan.Attachment
+	var all []state.Attachment
 	for _, workspace := range recorded {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -32,11 +31,11 @@ func (d *Driver) Attachments(ctx context.Context) ([]plan.Attachment, error) {
 	}
 	strays, err := d.strays(recorded)
 	for _, workspace := range strays {
-		all = append(all, plan.Attachment{
+		all = append(all, state.Attachment{
 			Workspace: workspace, Netns: inode(d.netns(workspace)), Fault: "its network namespace has no record",
 		})
 	}
-	slices.SortFunc(all, func(a, b plan.Attachment) int {
+	slices.SortFunc(all, func(a, b state.Attachment) int {
 		if a.Workspace < b.Workspace {
 			return -1
 		}
@@ -45,15 +44,15 @@ func (d *Driver) Attachments(ctx context.Context) ([]plan.Attachment, error) {
 	return all, err
 }
 
-func (d *Driver) attachment(workspace string, links map[string]int) plan.Attachment {
+func (d *Driver) attachment(workspace string, links map[string]int) state.Attachment {
 	r, err := d.read(workspace)
 	if err != nil {
-		return plan.Attachment{Workspace: workspace, Netns: inode(d.netns(workspace)), Fault: oneLine(err)}
+		return state.Attachment{Workspace: workspace, Netns: inode(d.netns(workspace)), Fault: oneLine(err)}
 	}
 	if r == nil {
-		return plan.Attachment{Workspace: workspace, Fault: "it was detached meanwhile"}
+		return state.Attachment{Workspace: workspace, Fault: "it was detached meanwhile"}
 	}
-	a := plan.Attachment{
+	a := state.Attachment{
 		Workspace: workspace, Set: r.Set, Network: r.Network,
 		Addresses: r.Addresses, Ports: r.Ports, Netns: inode(r.Netns),
 	}

@@ -10,6 +10,7 @@ import (
 
 	"carrel/drivers/cni"
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 func fileInode(t *testing.T, path string) uint64 {
@@ -27,7 +28,7 @@ func fileInode(t *testing.T, path string) uint64 {
 func TestHostsFile(t *testing.T) {
 	h := newHost(t, nil)
 	path := filepath.Join(h.RunDir, "hosts", "bots")
-	lines := func(attached ...plan.Attachment) string {
+	lines := func(attached ...state.Attachment) string {
 		text := "# The workspaces of set bots. carrel writes this file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 		for _, a := range attached {
 			text += a.Addresses[0] + "\t" + a.Workspace + "\n"

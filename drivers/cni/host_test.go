@@ -22,6 +22,7 @@ import (
 
 	"carrel/drivers/cni"
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -176,7 +177,7 @@ func attach(workspace string, ports ...spec.Port) plan.AttachNetwork {
 }
 
 // attach attaches a workspace, which has to work, and gives its attachment.
-func (h *host) attach(workspace string, ports ...spec.Port) plan.Attachment {
+func (h *host) attach(workspace string, ports ...spec.Port) state.Attachment {
 	h.t.Helper()
 	h.must(h.AttachNetwork(h.t.Context(), attach(workspace, ports...)))
 	a := h.attachment(workspace)
@@ -194,17 +195,17 @@ func (h *host) detach(workspace string) {
 	h.must(h.DetachNetwork(h.t.Context(), plan.DetachNetwork{Workspace: workspace}))
 }
 
-func (h *host) attachments() []plan.Attachment {
+func (h *host) attachments() []state.Attachment {
 	h.t.Helper()
 	all, err := h.Attachments(context.Background())
 	h.must(err)
 	return all
 }
 
-func (h *host) attachment(workspace string) plan.Attachment {
+func (h *host) attachment(workspace string) state.Attachment {
 	h.t.Helper()
 	all := h.attachments()
-	i := slices.IndexFunc(all, func(a plan.Attachment) bool { return a.Workspace == workspace })
+	i := slices.IndexFunc(all, func(a state.Attachment) bool { return a.Workspace == workspace })
 	if i < 0 {
 		h.t.Fatalf("%s has no attachment: %+v", workspace, all)
 	}

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -61,11 +61,11 @@ func countsSwap(root string) bool {
 // measured is a task with what the kernel says of it. Its group outlives its
 // processes until the task is removed, so it is asked of a stopped one too. What
 // cannot be read is left at zero.
-func (d *Driver) measured(container string, task plan.Task) plan.Task {
-	if task.Status == plan.TaskRunning || task.Status == plan.TaskPaused {
+func (d *Driver) measured(container string, task state.Task) state.Task {
+	if task.Status == state.TaskRunning || task.Status == state.TaskPaused {
 		task.Netns = netnsOf(task.PID)
 	}
-	if task.Status != plan.TaskNone {
+	if task.Status != state.TaskNone {
 		// memory.oom_control of version 1, memory.events of version 2.
 		if text, err := d.groupFile(container, "memory.oom_control", "memory.events"); err == nil {
 			task.OOMKills = counter(text, "oom_kill")

@@ -16,6 +16,7 @@ import (
 	"carrel/drivers/containerd"
 	"carrel/drivers/drivertest"
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -107,7 +108,7 @@ func (b *bench) stop(name string, grace time.Duration) {
 }
 
 // see is a container as the driver observes it; zero when it is not there.
-func (b *bench) see(name string) plan.Container {
+func (b *bench) see(name string) state.Instance {
 	b.t.Helper()
 	all, err := b.Containers(b.t.Context())
 	b.must(err)
@@ -116,10 +117,10 @@ func (b *bench) see(name string) plan.Container {
 			return c
 		}
 	}
-	return plan.Container{}
+	return state.Instance{}
 }
 
-func (b *bench) wantStatus(name string, want plan.TaskStatus) {
+func (b *bench) wantStatus(name string, want state.TaskStatus) {
 	b.t.Helper()
 	if got := b.see(name).Task.Status; got != want {
 		b.t.Fatalf("task of %s is %q, want %q", name, got, want)
@@ -177,11 +178,11 @@ func TestLifeOfAWorkspace(t *testing.T) {
 	if !strings.HasSuffix(c.Image, c.Digest) || c.Digest == "" {
 		t.Errorf("image %q has digest %q", c.Image, c.Digest)
 	}
-	b.wantStatus("one", plan.TaskNone)
+	b.wantStatus("one", state.TaskNone)
 	b.must(b.CreateContainer(t.Context(), step)) // again
 	b.start("one")
 	b.start("one")
-	b.wantStatus("one", plan.TaskRunning)
+	b.wantStatus("one", state.TaskRunning)
 	b.output("one", "env TZ=UTC")
 	if since := time.Since(containerd.Started(b.see("one").Task.PID)); since < 0 || since > time.Minute {
 		t.Errorf("started %s ago", since)
@@ -192,7 +193,7 @@ func TestLifeOfAWorkspace(t *testing.T) {
 	b.stop("one", 10*time.Second)
 	b.stop("one", 10*time.Second)
 	b.output("one", "got terminated")
-	b.wantStatus("one", plan.TaskNone)
+	b.wantStatus("one", state.TaskNone)
 	for range 2 {
 		b.must(b.DeleteContainer(t.Context(), plan.DeleteContainer{Container: "one"}))
 	}
@@ -261,7 +262,7 @@ func TestStopEndsTheWholeTree(t *testing.T) {
 				t.Errorf("%s: process %s is still there", test, pid)
 			}
 		}
-		b.wantStatus(test, plan.TaskNone)
+		b.wantStatus(test, state.TaskNone)
 	}
 }
 
@@ -283,7 +284,7 @@ func TestExitIsSeen(t *testing.T) {
 	if code != 7 || !exited || err != nil {
 		t.Fatalf("exit is %d, %v, %v", code, exited, err)
 	}
-	if task := b.see("brief").Task; task.Status != plan.TaskStopped || task.ExitCode != 7 || time.Since(task.ExitedAt) > time.Minute {
+	if task := b.see("brief").Task; task.Status != state.TaskStopped || task.ExitCode != 7 || time.Since(task.ExitedAt) > time.Minute {
 		t.Errorf("task is seen as %+v", task)
 	}
 	b.start("brief") // what is left of the first is removed
@@ -309,7 +310,7 @@ func TestFailuresAreClearAndLeaveNothing(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "/no/such") || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "rpc") {
 		t.Errorf("a missing command is told as: %v", err)
 	}
-	b.wantStatus("nocommand", plan.TaskNone)
+	b.wantStatus("nocommand", state.TaskNone)
 
 	w := spec.Default()
 	w.Name = "noimage"

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -20,7 +21,7 @@ const runtime = "io.containerd.runc.v2"
 // nothing of them is left. A container that is there already, and keeps the
 // same spec, is what was asked for.
 func (d *Driver) CreateContainer(ctx context.Context, s plan.CreateContainer) error {
-	kept, err := plan.EncodeSpec(s.Spec)
+	kept, err := state.EncodeSpec(s.Spec)
 	if err != nil {
 		return err
 	}

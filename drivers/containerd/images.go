@@ -12,7 +12,7 @@ import (
 	"github.com/distribution/reference"
 	"golang.org/x/sync/errgroup"
 
-	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -28,7 +28,7 @@ const (
 
 // Images says of the images that the workspaces name whether they are here,
 // and of archives what they hold now. It asks no registry.
-func (d *Driver) Images(ctx context.Context, want []spec.Workspace) (map[string]plan.Image, error) {
+func (d *Driver) Images(ctx context.Context, want []spec.Workspace) (map[string]state.Image, error) {
 	listed, err := d.client.ImageService().List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list images: %w", d.explain(err))
@@ -37,12 +37,12 @@ func (d *Driver) Images(ctx context.Context, want []spec.Workspace) (map[string]
 	for _, image := range listed {
 		here[image.Name] = image.Target.Digest.String()
 	}
-	all := map[string]plan.Image{}
+	all := map[string]state.Image{}
 	for _, w := range want {
 		if _, seen := all[w.Image]; seen {
 			continue
 		}
-		image := plan.Image{Name: w.Image}
+		image := state.Image{Name: w.Image}
 		if path, archive := w.Archive(); archive {
 			inspectArchive(path, &image)
 		}
@@ -54,11 +54,11 @@ func (d *Driver) Images(ctx context.Context, want []spec.Workspace) (map[string]
 
 // Sources asks registries what the names of images to be pulled always point to
 // now. One that cannot be asked is no error of the whole.
-func (d *Driver) Sources(ctx context.Context, want []spec.Workspace) map[string]plan.Source {
+func (d *Driver) Sources(ctx context.Context, want []spec.Workspace) map[string]state.Source {
 	var asking errgroup.Group
 	asking.SetLimit(resolved)
 	var mu sync.Mutex
-	all, asked := map[string]plan.Source{}, map[string]bool{}
+	all, asked := map[string]state.Source{}, map[string]bool{}
 	for _, w := range want {
 		_, archive := w.Archive()
 		if archive || asked[w.Image] || w.ImagePullPolicy != spec.PullAlways {
@@ -78,7 +78,7 @@ func (d *Driver) Sources(ctx context.Context, want []spec.Workspace) map[string]
 }
 
 // inspectArchive says what an archive of the host holds.
-func inspectArchive(path string, image *plan.Image) {
+func inspectArchive(path string, image *state.Image) {
 	digest, err := archiveDigest(path)
 	if err != nil {
 		image.Err = err.Error()
@@ -89,14 +89,14 @@ func inspectArchive(path string, image *plan.Image) {
 }
 
 // resolve asks the registry what the image's name points to now.
-func (d *Driver) resolve(ctx context.Context, image string) plan.Source {
+func (d *Driver) resolve(ctx context.Context, image string) state.Source {
 	asking, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	_, target, err := d.resolver(asking).Resolve(asking, image)
 	if err != nil {
-		return plan.Source{Err: registryError(image, err).Error()}
+		return state.Source{Err: registryError(image, err).Error()}
 	}
-	return plan.Source{Digest: target.Digest.String()}
+	return state.Source{Digest: target.Digest.String()}
 }
 
 // pin makes sure that an image also has the name that its digest gives it. A

@@ -15,6 +15,7 @@ import (
 
 	"carrel/drivers/containerd"
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -113,7 +114,7 @@ func TestLimitsChangeWhileTheTaskRuns(t *testing.T) {
 	narrow()
 	b.limit("limited", first) // again
 
-	if task := b.see("limited").Task; task.PID != pid || task.Status != plan.TaskRunning || task.OOMKills != 3 {
+	if task := b.see("limited").Task; task.PID != pid || task.Status != state.TaskRunning || task.OOMKills != 3 {
 		t.Errorf("after the changes the task is %+v, it was process %d", task, pid)
 	}
 	b.limit("limited", spec.Limits{})
@@ -159,7 +160,7 @@ func TestLimitsOfATaskThatEnded(t *testing.T) {
 	if _, _, err := b.Exited(t.Context(), "ended"); err != nil {
 		t.Fatal(err)
 	}
-	b.wantStatus("ended", plan.TaskStopped)
+	b.wantStatus("ended", state.TaskStopped)
 	b.wantLimits("ended", to)
 	to = spec.Limits{Memory: 96 * mebi, Pids: 40}
 	b.must(b.UpdateResources(t.Context(), plan.UpdateResources{Container: "ended", To: to}))

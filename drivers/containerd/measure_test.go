@@ -8,7 +8,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -28,7 +28,7 @@ func TestKillsForWantOfMemoryAreCounted(t *testing.T) {
 	if code, exited, err := b.Exited(t.Context(), "greedy"); code != 137 || !exited || err != nil {
 		t.Errorf("its exit is %d, %v, %v", code, exited, err)
 	}
-	if task := b.see("greedy").Task; task.Status != plan.TaskStopped || task.ExitCode != 137 || task.OOMKills != 1 {
+	if task := b.see("greedy").Task; task.Status != state.TaskStopped || task.ExitCode != 137 || task.OOMKills != 1 {
 		t.Errorf("a task that was killed for want of memory is seen as %+v", task)
 	}
 
@@ -36,20 +36,20 @@ func TestKillsForWantOfMemoryAreCounted(t *testing.T) {
 	b.start("nurse")
 	b.output("nurse", "child: signal: killed")
 	b.output("nurse", "serving")
-	if task := b.see("nurse").Task; task.Status != plan.TaskRunning || task.OOMKills != 1 {
+	if task := b.see("nurse").Task; task.Status != state.TaskRunning || task.OOMKills != 1 {
 		t.Errorf("a task of which a child was killed is seen as %+v", task)
 	}
 
 	b.create("killed", name, smallMemory())
 	b.start("killed")
 	b.must(syscall.Kill(int(b.see("killed").Task.PID), syscall.SIGKILL))
-	b.eventually("it is seen as stopped", func() bool { return b.see("killed").Task.Status == plan.TaskStopped })
+	b.eventually("it is seen as stopped", func() bool { return b.see("killed").Task.Status == state.TaskStopped })
 	if task := b.see("killed").Task; task.ExitCode != 137 || task.OOMKills != 0 {
 		t.Errorf("a task that a person killed is seen as %+v", task)
 	}
 
 	b.stop("greedy", 0)
-	if task := b.see("greedy").Task; task != (plan.Task{}) {
+	if task := b.see("greedy").Task; task != (state.Task{}) {
 		t.Errorf("after its removal the task is seen as %+v", task)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"carrel/drivers/drivertest"
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -74,7 +75,7 @@ func TestStartWithoutItsNetworkSaysWhatToDo(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("the start says %v, want %s", err, want)
 		}
-		b.wantStatus("cut", plan.TaskNone)
+		b.wantStatus("cut", state.TaskNone)
 	}
 	drivertest.Unpin(t, netns)
 	want("network namespace " + netns + " is gone (apply again)")

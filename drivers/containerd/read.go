@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"carrel/plan/state"
 	"context"
 	"fmt"
 	"maps"
@@ -14,8 +15,6 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/distribution/reference"
 	"golang.org/x/sync/errgroup"
-
-	"carrel/plan"
 )
 
 // The labels that make a container carrel's, and the extension that keeps the
@@ -37,9 +36,9 @@ const (
 )
 
 // Containers are all containers of the namespace with their tasks.
-func (d *Driver) Containers(ctx context.Context) ([]plan.Container, error) {
+func (d *Driver) Containers(ctx context.Context) ([]state.Instance, error) {
 	var found []containers.Container
-	var running map[string]plan.Task
+	var running map[string]state.Task
 	group, listing := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		found, err = d.client.ContainerService().List(listing)
@@ -52,7 +51,7 @@ func (d *Driver) Containers(ctx context.Context) ([]plan.Container, error) {
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("list containers: %w", d.explain(err))
 	}
-	all := make([]plan.Container, len(found))
+	all := make([]state.Instance, len(found))
 	asking, looking := errgroup.WithContext(ctx)
 	asking.SetLimit(asked)
 	for i, c := range found {
@@ -73,12 +72,12 @@ func (d *Driver) Containers(ctx context.Context) ([]plan.Container, error) {
 }
 
 // tasks are the tasks that containerd lists, by container.
-func (d *Driver) tasks(ctx context.Context) (map[string]plan.Task, error) {
+func (d *Driver) tasks(ctx context.Context) (map[string]state.Task, error) {
 	listed, err := d.client.TaskService().List(ctx, &tasks.ListTasksRequest{})
 	if err != nil {
 		return nil, errgrpc.ToNative(err)
 	}
-	byID := make(map[string]plan.Task, len(listed.Tasks))
+	byID := make(map[string]state.Task, len(listed.Tasks))
 	for _, process := range listed.Tasks {
 		byID[process.ID] = taskOf(process)
 	}
@@ -87,7 +86,7 @@ func (d *Driver) tasks(ctx context.Context) (map[string]plan.Task, error) {
 
 // task asks for the task of one container. A task that is not listed may
 // exist all the same: a shim that does not answer is left out of lists.
-func (d *Driver) task(ctx context.Context, container string) (plan.Task, error) {
+func (d *Driver) task(ctx context.Context, container string) (state.Task, error) {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	got, err := d.client.TaskService().Get(asking, &tasks.GetRequest{ContainerID: container})
@@ -96,28 +95,28 @@ func (d *Driver) task(ctx context.Context, container string) (plan.Task, error) 
 	case err == nil:
 		return taskOf(got.Process), nil
 	case errdefs.IsNotFound(err):
-		return plan.Task{}, nil
+		return state.Task{}, nil
 	case ctx.Err() == nil && (asking.Err() != nil || errdefs.IsDeadlineExceeded(err)):
-		return plan.Task{Status: plan.TaskUnknown}, nil
+		return state.Task{Status: state.TaskUnknown}, nil
 	}
-	return plan.Task{}, err
+	return state.Task{}, err
 }
 
-func taskOf(process *tasktypes.Process) plan.Task {
-	task := plan.Task{PID: process.Pid}
+func taskOf(process *tasktypes.Process) state.Task {
+	task := state.Task{PID: process.Pid}
 	switch process.Status {
 	case tasktypes.Status_CREATED:
-		task.Status = plan.TaskCreated
+		task.Status = state.TaskCreated
 	case tasktypes.Status_RUNNING:
-		task.Status = plan.TaskRunning
+		task.Status = state.TaskRunning
 	case tasktypes.Status_STOPPED:
-		task.Status = plan.TaskStopped
+		task.Status = state.TaskStopped
 		task.ExitCode = process.ExitStatus
 		task.ExitedAt = process.ExitedAt.AsTime()
 	case tasktypes.Status_PAUSED, tasktypes.Status_PAUSING:
-		task.Status = plan.TaskPaused
+		task.Status = state.TaskPaused
 	default:
-		task.Status = plan.TaskUnknown
+		task.Status = state.TaskUnknown
 	}
 	return task
 }
@@ -125,8 +124,8 @@ func taskOf(process *tasktypes.Process) plan.Task {
 // container is what containerd's description of a container says. The OCI spec
 // of our own is not decoded: it is large, and the labels and the kept spec say
 // the same.
-func (d *Driver) container(ctx context.Context, c containers.Container) plan.Container {
-	seen := plan.Container{
+func (d *Driver) container(ctx context.Context, c containers.Container) state.Instance {
+	seen := state.Instance{
 		ID:        c.ID,
 		Workspace: c.Labels[labelWorkspace],
 		Set:       c.Labels[labelSet],
@@ -147,7 +146,7 @@ func (d *Driver) container(ctx context.Context, c containers.Container) plan.Con
 	}
 	seen.Devices = resolved
 	if kept, ok := c.Extensions[extensionApplied]; ok {
-		applied, err := plan.DecodeSpec(kept.GetValue())
+		applied, err := state.DecodeSpec(kept.GetValue())
 		if err != nil {
 			seen.Fault = err.Error()
 		}

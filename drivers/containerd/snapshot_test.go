@@ -19,6 +19,7 @@ import (
 
 	"carrel/drivers/drivertest"
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // orphan makes a root filesystem without a container, over a parent, with a
@@ -184,7 +185,7 @@ func TestRootFilesystemsWithoutContainerAreListed(t *testing.T) {
 	b.orphan("overlayfs", snapshots.UnpackKeyPrefix+"-1 sha256:2", "")
 	b.orphan("native", "elsewhere", "")
 	want("alpha", "zeta")
-	b.must(b.ViewImage(t.Context(), plan.CreateVolume{Workspace: "w", Image: name}, func(string, plan.Owner) error {
+	b.must(b.ViewImage(t.Context(), plan.CreateVolume{Workspace: "w", Image: name}, func(string, state.Owner) error {
 		want("alpha", "zeta")
 		return nil
 	}))

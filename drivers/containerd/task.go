@@ -16,6 +16,7 @@ import (
 	"github.com/moby/sys/signal"
 
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // killTimeout is how long a task may take to be gone after SIGKILL.
@@ -33,12 +34,12 @@ func (d *Driver) StartTask(ctx context.Context, s plan.StartTask) error {
 		return d.explain(err)
 	}
 	switch task.Status {
-	case plan.TaskRunning:
+	case state.TaskRunning:
 		return nil
-	case plan.TaskPaused:
+	case state.TaskPaused:
 		_, err := d.client.TaskService().Resume(ctx, &tasks.ResumeTaskRequest{ContainerID: s.Container})
 		return d.explain(errgrpc.ToNative(err))
-	case plan.TaskUnknown:
+	case state.TaskUnknown:
 		return fmt.Errorf("the shim of container %s does not answer (look at its process %d)", s.Container, task.PID)
 	}
 	kept, err := container.Info(ctx, client.WithoutRefreshedMetadata)
@@ -48,7 +49,7 @@ func (d *Driver) StartTask(ctx context.Context, s plan.StartTask) error {
 	if err := d.ready(kept.Spec); err != nil {
 		return err
 	}
-	if task.Status != plan.TaskNone {
+	if task.Status != state.TaskNone {
 		if err := d.clear(ctx, container); err != nil {
 			return err
 		}
@@ -173,12 +174,12 @@ func (d *Driver) StopTask(ctx context.Context, s plan.StopTask) error {
 	if err != nil {
 		return d.explain(err)
 	}
-	if seen.Status == plan.TaskRunning || seen.Status == plan.TaskPaused {
-		if err := d.end(ctx, s, container, seen.Status == plan.TaskPaused); err != nil && !errdefs.IsNotFound(err) {
+	if seen.Status == state.TaskRunning || seen.Status == state.TaskPaused {
+		if err := d.end(ctx, s, container, seen.Status == state.TaskPaused); err != nil && !errdefs.IsNotFound(err) {
 			return d.explain(err)
 		}
 	}
-	if seen.Status == plan.TaskUnknown {
+	if seen.Status == state.TaskUnknown {
 		return fmt.Errorf("the shim of container %s does not answer (look at its process %d)", s.Container, seen.PID)
 	}
 	return d.clear(ctx, container)

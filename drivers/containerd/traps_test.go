@@ -17,6 +17,7 @@ import (
 
 	"carrel/drivers/drivertest"
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -27,9 +28,9 @@ func TestHalfMadeTaskIsMadeAnew(t *testing.T) {
 	b.must(err)
 	task, err := container.NewTask(t.Context(), cio.LogFile(filepath.Join(b.dir, "raw.log")))
 	b.must(err)
-	b.wantStatus("half", plan.TaskCreated)
+	b.wantStatus("half", state.TaskCreated)
 	b.start("half")
-	b.wantStatus("half", plan.TaskRunning)
+	b.wantStatus("half", state.TaskRunning)
 	if again := b.see("half").Task.PID; again == task.Pid() {
 		t.Error("the half-made task was used")
 	}
@@ -46,7 +47,7 @@ func TestForgottenTaskFolderIsRemoved(t *testing.T) {
 		b.must(os.MkdirAll(filepath.Join(tasks, folder), 0o700))
 	}
 	b.start("forgotten")
-	b.wantStatus("forgotten", plan.TaskRunning)
+	b.wantStatus("forgotten", state.TaskRunning)
 	b.stop("forgotten", 0)
 	for _, folder := range []string{"forgotten", ".forgotten"} {
 		if _, err := os.Lstat(filepath.Join(tasks, folder)); !os.IsNotExist(err) {
@@ -79,7 +80,7 @@ func TestDaemonKilledWhileTasksRun(t *testing.T) {
 		_, err := b.Containers(t.Context())
 		return err == nil
 	})
-	if again := b.see("survivor").Task; again.PID != pid || again.Status != plan.TaskRunning {
+	if again := b.see("survivor").Task; again.PID != pid || again.Status != state.TaskRunning {
 		t.Errorf("after the restart the task is %+v, it was process %d", again, pid)
 	}
 	b.output("survivor", "serving")
@@ -100,7 +101,7 @@ func TestTaskThatEndedWhileTheDaemonWasDown(t *testing.T) {
 		return err == nil && !all[0].Task.Alive()
 	})
 	b.start("gone")
-	b.wantStatus("gone", plan.TaskRunning)
+	b.wantStatus("gone", state.TaskRunning)
 }
 
 func TestShimKilled(t *testing.T) {
@@ -111,7 +112,7 @@ func TestShimKilled(t *testing.T) {
 	b.must(syscall.Kill(parent(t, pid), syscall.SIGKILL))
 	b.eventually("the task is seen as ended", func() bool { return !b.see("shimless").Task.Alive() })
 	b.start("shimless")
-	if again := b.see("shimless").Task; again.Status != plan.TaskRunning || again.PID == pid {
+	if again := b.see("shimless").Task; again.Status != state.TaskRunning || again.PID == pid {
 		t.Errorf("after the start the task is %+v", again)
 	}
 }
@@ -130,7 +131,7 @@ func TestFrozenShimIsNotTakenForGone(t *testing.T) {
 		t.Error("a second task was started beside a frozen one")
 	}
 	b.must(syscall.Kill(shim, syscall.SIGCONT))
-	b.eventually("the task is seen again", func() bool { return b.see("frozen").Task.Status == plan.TaskRunning })
+	b.eventually("the task is seen again", func() bool { return b.see("frozen").Task.Status == state.TaskRunning })
 }
 
 // parent is the parent of a process: of a task's, its shim.
@@ -226,11 +227,11 @@ func TestPull(t *testing.T) {
 
 // asked is what is known of the image of a workspace once its registry was
 // asked too.
-func (b *bench) asked(w spec.Workspace) plan.Image {
+func (b *bench) asked(w spec.Workspace) state.Image {
 	b.t.Helper()
 	images, err := b.Images(b.t.Context(), []spec.Workspace{w})
 	b.must(err)
-	now := plan.State{Images: images}
+	now := state.State{Images: images}
 	now.Ask(b.Sources(b.t.Context(), []spec.Workspace{w}))
 	return now.Images[w.Image]
 }
@@ -338,7 +339,7 @@ func TestPullThatBrokeOffIsMadeGood(t *testing.T) {
 func TestArchiveFaults(t *testing.T) {
 	b := shared(t)
 	path := filepath.Join(b.dir, "image.tar")
-	see := func() plan.Image {
+	see := func() state.Image {
 		w := spec.Default()
 		w.Image = spec.ArchivePrefix + path
 		images, err := b.Images(t.Context(), []spec.Workspace{w})
@@ -366,8 +367,8 @@ func TestViewImage(t *testing.T) {
 	name := b.load(image(t, v1.Config{User: "worker"},
 		drivertest.Folder("etc", 0o755, 0), drivertest.File("etc/passwd", 0o644, 0, "worker:x:42:43::/:/\n"),
 		drivertest.Folder("data", 0o750, 42), drivertest.File("data/seed", 0o640, 42, "seed")))
-	var seen plan.Owner
-	b.must(b.ViewImage(t.Context(), plan.CreateVolume{Workspace: "w", Image: name}, func(root string, owner plan.Owner) error {
+	var seen state.Owner
+	b.must(b.ViewImage(t.Context(), plan.CreateVolume{Workspace: "w", Image: name}, func(root string, owner state.Owner) error {
 		seen = owner
 		text, err := os.ReadFile(filepath.Join(root, "data/seed"))
 		if string(text) != "seed" {
@@ -375,10 +376,10 @@ func TestViewImage(t *testing.T) {
 		}
 		return err
 	}))
-	if seen != (plan.Owner{UID: 42, GID: 43}) {
+	if seen != (state.Owner{UID: 42, GID: 43}) {
 		t.Errorf("owner is %+v", seen)
 	}
-	err := b.ViewImage(t.Context(), plan.CreateVolume{Workspace: "w", Image: name}, func(string, plan.Owner) error { return os.ErrInvalid })
+	err := b.ViewImage(t.Context(), plan.CreateVolume{Workspace: "w", Image: name}, func(string, state.Owner) error { return os.ErrInvalid })
 	if err != os.ErrInvalid {
 		t.Errorf("the error of the function came back as %v", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -28,7 +29,7 @@ func (d *Driver) AdoptContainer(ctx context.Context, s plan.AdoptContainer) erro
 // keep writes what carrel keeps in a container. Without a volume it keeps the
 // one that it had.
 func (d *Driver) keep(ctx context.Context, s plan.UpdateLabels, volume *string) error {
-	kept, err := plan.EncodeSpec(s.Spec)
+	kept, err := state.EncodeSpec(s.Spec)
 	if err != nil {
 		return err
 	}
@@ -86,9 +87,9 @@ func (d *Driver) limitTask(ctx context.Context, container client.Container, to s
 		return d.explain(err)
 	}
 	switch seen.Status {
-	case plan.TaskNone, plan.TaskStopped:
+	case state.TaskNone, state.TaskStopped:
 		return nil
-	case plan.TaskUnknown:
+	case state.TaskUnknown:
 		return fmt.Errorf("the shim of container %s does not answer (look at its process)", container.ID())
 	}
 	// Version 2 of control groups would kill a process to make room.

@@ -17,11 +17,12 @@ import (
 	"github.com/opencontainers/image-spec/identity"
 
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // ViewImage mounts the root filesystem of an image for reading while fn runs.
 // Many workspaces of one image share the mount.
-func (d *Driver) ViewImage(ctx context.Context, s plan.CreateVolume, fn func(root string, owner plan.Owner) error) error {
+func (d *Driver) ViewImage(ctx context.Context, s plan.CreateVolume, fn func(root string, owner state.Owner) error) error {
 	v, err := d.views.take(s.Image, func() (*view, error) { return d.openView(ctx, s.Image) })
 	if err != nil {
 		return err
@@ -85,25 +86,25 @@ func (d *Driver) viewing(ctx context.Context, name string, fn func(root, user st
 
 // ownerIn looks up a user, and the group after a colon, by name or number, in
 // the files of a root filesystem. An empty name is root.
-func ownerIn(root, name string) (plan.Owner, error) {
+func ownerIn(root, name string) (state.Owner, error) {
 	if name == "" {
-		return plan.Owner{}, nil
+		return state.Owner{}, nil
 	}
 	passwd, err := fileIn(root, "/etc/passwd")
 	if err != nil {
-		return plan.Owner{}, err
+		return state.Owner{}, err
 	}
 	defer passwd.Close()
 	group, err := fileIn(root, "/etc/group")
 	if err != nil {
-		return plan.Owner{}, err
+		return state.Owner{}, err
 	}
 	defer group.Close()
 	found, err := user.GetExecUser(name, nil, passwd, group)
 	if err != nil {
-		return plan.Owner{}, fmt.Errorf("user %q is not in the image: %w", name, err)
+		return state.Owner{}, fmt.Errorf("user %q is not in the image: %w", name, err)
 	}
-	return plan.Owner{UID: uint32(found.Uid), GID: uint32(found.Gid)}, nil
+	return state.Owner{UID: uint32(found.Uid), GID: uint32(found.Gid)}, nil
 }
 
 // fileIn opens a file below root, whose symlinks cannot lead out of it. A file

@@ -10,16 +10,17 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
 // Store is what every store of records does.
 type Store interface {
-	Records(ctx context.Context) ([]plan.Record, error)
-	SaveRecord(ctx context.Context, s plan.SaveRecord, history []plan.Entry) error
-	DeleteRecord(ctx context.Context, s plan.DeleteRecord, history []plan.Entry) error
-	SaveFailure(ctx context.Context, f plan.Failure, history []plan.Entry) error
-	ClaimRecord(ctx context.Context, s plan.ClaimRecord, history []plan.Entry) error
+	Records(ctx context.Context) ([]state.Record, error)
+	SaveRecord(ctx context.Context, s plan.SaveRecord, history []state.Entry) error
+	DeleteRecord(ctx context.Context, s plan.DeleteRecord, history []state.Entry) error
+	SaveFailure(ctx context.Context, f state.Failure, history []state.Entry) error
+	ClaimRecord(ctx context.Context, s plan.ClaimRecord, history []state.Entry) error
 }
 
 // RunRecords is the suite that every store passes.
@@ -27,7 +28,7 @@ func RunRecords(t *testing.T, open func(t *testing.T) Store) {
 	applied := spec.Default()
 	applied.Name, applied.Image = "bot", "docker.io/library/bot:v1"
 	applied.Labels = map[string]string{"team": "research"}
-	first := plan.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Container: "bot", Applied: &applied}
+	first := state.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Container: "bot", Applied: &applied}
 
 	t.Run("a record is kept", func(t *testing.T) {
 		s := storeUnderTest{t, open(t)}
@@ -36,7 +37,7 @@ func RunRecords(t *testing.T, open func(t *testing.T) Store) {
 		want.Version = 1
 		s.want(want)
 		second := want
-		second.Held, second.Container = true, "bot2"
+		second.StoppedByUser, second.Container = true, "bot2"
 		s.save(second)
 		second.Version = 2
 		s.want(second)
@@ -53,7 +54,7 @@ func RunRecords(t *testing.T, open func(t *testing.T) Store) {
 		s := storeUnderTest{t, open(t)}
 		s.save(first)
 		other := first
-		other.Held = true
+		other.StoppedByUser = true
 		if err := s.SaveRecord(t.Context(), plan.SaveRecord{Record: other}, nil); err == nil {
 			t.Error("a record was overwritten that the writer had not read")
 		}
@@ -82,13 +83,13 @@ func RunRecords(t *testing.T, open func(t *testing.T) Store) {
 	t.Run("the first that claims has it", func(t *testing.T) { runClaims(t, storeUnderTest{t, open(t)}, first) })
 	t.Run("a failure is noted", func(t *testing.T) {
 		s := storeUnderTest{t, open(t)}
-		f := plan.Failure{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Error: "no image"}
+		f := state.Failure{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Error: "no image"}
 		for range 2 {
 			if err := s.SaveFailure(t.Context(), f, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
-		s.want(plan.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", LastError: "no image", Version: 2})
+		s.want(state.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", LastError: "no image", Version: 2})
 		made := first
 		made.Version = 2
 		s.save(made)
@@ -109,7 +110,7 @@ func RunRecords(t *testing.T, open func(t *testing.T) Store) {
 }
 
 // runClaims checks that a workspace goes to the first host that claims it.
-func runClaims(t *testing.T, s storeUnderTest, first plan.Record) {
+func runClaims(t *testing.T, s storeUnderTest, first state.Record) {
 	t.Helper()
 	claim := plan.ClaimRecord{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml"}
 	for range 2 {
@@ -123,7 +124,7 @@ func runClaims(t *testing.T, s storeUnderTest, first plan.Record) {
 	if err := s.ClaimRecord(t.Context(), late, nil); !errors.As(err, &lost) || lost.Host != "h" {
 		t.Errorf("a claim that came late: %v", err)
 	}
-	claimed := plan.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Version: 1}
+	claimed := state.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Version: 1}
 	s.want(claimed)
 	made := first
 	made.Version = 1
@@ -137,14 +138,14 @@ type storeUnderTest struct {
 	Store
 }
 
-func (s storeUnderTest) save(r plan.Record) {
+func (s storeUnderTest) save(r state.Record) {
 	s.t.Helper()
 	if err := s.SaveRecord(s.t.Context(), plan.SaveRecord{Record: r}, nil); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-func (s storeUnderTest) want(want ...plan.Record) {
+func (s storeUnderTest) want(want ...state.Record) {
 	s.t.Helper()
 	got, err := s.Records(s.t.Context())
 	if err != nil {
@@ -156,7 +157,7 @@ func (s storeUnderTest) want(want ...plan.Record) {
 		}
 	}
 	options := cmp.Options{
-		cmpopts.IgnoreFields(plan.Record{}, "CreatedAt", "UpdatedAt"),
+		cmpopts.IgnoreFields(state.Record{}, "CreatedAt", "UpdatedAt"),
 		cmpopts.IgnoreUnexported(spec.Workspace{}), cmpopts.EquateEmpty(),
 	}
 	if diff := cmp.Diff(want, got, options); diff != "" {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -35,13 +36,13 @@ type Host struct {
 	volumes    map[string]map[string]string // by workspace: path to content
 	preserved  map[preservedKey]kept
 	trash      map[preservedKey]map[string]string
-	networks   map[string]plan.Attachment
+	networks   map[string]state.Attachment
 	namespaces uint64 // how many were made
 	devices    map[string]string
 	snapshots  map[string]map[string]string // root filesystems without a container: path to content at the data path
 	folders    map[string]map[string]string // of the host
-	records    map[string]plan.Record
-	history    []plan.Entry
+	records    map[string]state.Record
+	history    []state.Entry
 }
 
 // Image is an image in memory.
@@ -53,7 +54,7 @@ type Image struct {
 }
 
 type container struct {
-	plan.Container
+	state.Instance
 	image Image
 }
 
@@ -73,8 +74,8 @@ func New(name string) *Host {
 	return &Host{
 		name: name, clock: time.Now().UTC(),
 		registry: map[string]Image{}, images: map[string]Image{}, containers: map[string]*container{},
-		volumes: map[string]map[string]string{}, preserved: map[preservedKey]kept{}, records: map[string]plan.Record{},
-		trash: map[preservedKey]map[string]string{}, networks: map[string]plan.Attachment{}, devices: map[string]string{},
+		volumes: map[string]map[string]string{}, preserved: map[preservedKey]kept{}, records: map[string]state.Record{},
+		trash: map[preservedKey]map[string]string{}, networks: map[string]state.Attachment{}, devices: map[string]string{},
 		snapshots: map[string]map[string]string{}, folders: map[string]map[string]string{},
 	}
 }
@@ -97,7 +98,7 @@ func (h *Host) Write(workspace, path, content string) {
 func (h *Host) Die(id string, code uint32) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.containers[id].Task = plan.Task{Status: plan.TaskStopped, ExitCode: code, ExitedAt: h.now()}
+	h.containers[id].Task = state.Task{Status: state.TaskStopped, ExitCode: code, ExitedAt: h.now()}
 }
 
 // Strange puts a container here that carrel did not make. It runs, and its data
@@ -112,9 +113,9 @@ func (h *Host) Strange(found spec.Workspace, folder string, data map[string]stri
 	} else {
 		h.folders[folder] = data
 	}
-	h.containers[found.Name] = &container{image: image, Container: plan.Container{
+	h.containers[found.Name] = &container{image: image, Instance: state.Instance{
 		ID: found.Name, Found: &found, Image: pinned(found.Image, image), Digest: image.Digest, Volume: folder,
-		Snapshot: "rootfs-" + found.Name, CreatedAt: h.now(), Task: plan.Task{Status: plan.TaskRunning, PID: 1},
+		Snapshot: "rootfs-" + found.Name, CreatedAt: h.now(), Task: state.Task{Status: state.TaskRunning, PID: 1},
 	}}
 }
 
@@ -173,45 +174,45 @@ func (h *Host) now() time.Time {
 }
 
 // Observe is the host as the real drivers would see it.
-func (h *Host) Observe(want spec.Set) plan.State {
+func (h *Host) Observe(want spec.Set) state.State {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now := plan.State{
-		Host: h.name, Time: h.now(), Images: map[string]plan.Image{}, VolumesDir: volumesDir, Shared: h.Shared,
-		Devices: plan.Devices{Found: maps.Clone(h.devices)},
+	now := state.State{
+		Host: h.name, Time: h.now(), Images: map[string]state.Image{}, VolumesDir: volumesDir, Shared: h.Shared,
+		Devices: state.Devices{Found: maps.Clone(h.devices)},
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.records)) {
 		now.Records = append(now.Records, h.records[name])
 	}
 	for _, id := range slices.Sorted(maps.Keys(h.containers)) {
-		now.Containers = append(now.Containers, h.containers[id].Container)
+		now.Instances = append(now.Instances, h.containers[id].Instance)
 	}
 	for _, w := range want.Workspaces {
-		image := plan.Image{Name: w.Image, Digest: h.images[w.Image].Digest}
+		image := state.Image{Name: w.Image, Digest: h.images[w.Image].Digest}
 		if _, archive := w.Archive(); archive || w.ImagePullPolicy == spec.PullAlways {
 			image.Source = h.registry[w.Image].Digest
 		}
 		now.Images[w.Image] = image
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.volumes)) {
-		now.Volumes = append(now.Volumes, plan.Volume{Workspace: name, Path: volumesDir + "/" + name})
+		now.Volumes = append(now.Volumes, state.Volume{Workspace: name, Path: volumesDir + "/" + name})
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.networks)) {
 		now.Networks = append(now.Networks, h.networks[name])
 	}
 	for key := range h.trash {
-		now.Trash = append(now.Trash, plan.Trashed{Workspace: key.workspace, At: key.at})
+		now.Trash = append(now.Trash, state.Trashed{Workspace: key.workspace, At: key.at})
 	}
-	slices.SortFunc(now.Trash, func(a, b plan.Trashed) int { return a.At.Compare(b.At) })
+	slices.SortFunc(now.Trash, func(a, b state.Trashed) int { return a.At.Compare(b.At) })
 	for _, key := range slices.Sorted(maps.Keys(h.snapshots)) {
-		if !slices.ContainsFunc(now.Containers, func(c plan.Container) bool { return c.Snapshot == key }) {
+		if !slices.ContainsFunc(now.Instances, func(c state.Instance) bool { return c.Snapshot == key }) {
 			now.Snapshots = append(now.Snapshots, key)
 		}
 	}
 	for key, k := range h.preserved {
-		now.Preserved = append(now.Preserved, plan.Preserved{Workspace: key.workspace, Set: k.set, At: key.at})
+		now.Preserved = append(now.Preserved, state.Preserved{Workspace: key.workspace, Set: k.set, At: key.at})
 	}
-	slices.SortFunc(now.Preserved, func(a, b plan.Preserved) int { return a.At.Compare(b.At) })
+	slices.SortFunc(now.Preserved, func(a, b state.Preserved) int { return a.At.Compare(b.At) })
 	return now
 }
 
@@ -244,14 +245,14 @@ func pinned(ref string, image Image) string {
 const volumesDir = "/volumes"
 
 // ViewImage gives the image's name as its root.
-func (h *Host) ViewImage(_ context.Context, s plan.CreateVolume, fn func(root string, owner plan.Owner) error) error {
+func (h *Host) ViewImage(_ context.Context, s plan.CreateVolume, fn func(root string, owner state.Owner) error) error {
 	h.mu.Lock()
 	_, ok := h.images[s.Image]
 	h.mu.Unlock()
 	if !ok {
 		return fmt.Errorf("image %s is not here", s.Image)
 	}
-	return fn(s.Image, plan.Owner{})
+	return fn(s.Image, state.Owner{})
 }
 
 // CreateContainer makes a container without a task.
@@ -268,7 +269,7 @@ func (h *Host) CreateContainer(_ context.Context, s plan.CreateContainer) error 
 	if !ok {
 		return fmt.Errorf("image %s is not here", s.Image)
 	}
-	h.containers[s.Container] = &container{image: image, Container: plan.Container{
+	h.containers[s.Container] = &container{image: image, Instance: state.Instance{
 		ID: s.Container, Workspace: s.Spec.Name, Set: s.Set, Host: s.Host, Applied: &s.Spec, Labels: s.Spec.Labels,
 		Image: pinned(s.Image, image), Digest: image.Digest, Volume: volumesDir + "/" + s.Spec.Name, CreatedAt: h.now(),
 		Devices: map[string]string{},
@@ -335,7 +336,7 @@ func (h *Host) StartTask(_ context.Context, s plan.StartTask) error {
 	case c.image.Broken:
 		return errors.New("its command is not in the image")
 	}
-	c.Task = plan.Task{Status: plan.TaskRunning, PID: 1}
+	c.Task = state.Task{Status: state.TaskRunning, PID: 1}
 	if c.Applied != nil && c.Applied.Network.Mode == spec.NetworkCNI {
 		if h.networks[s.Workspace].Netns == 0 {
 			return fmt.Errorf("network namespace of %s is not there", s.Workspace)
@@ -343,7 +344,7 @@ func (h *Host) StartTask(_ context.Context, s plan.StartTask) error {
 		c.Task.Netns = h.networks[s.Workspace].Netns
 	}
 	if c.image.Exits != nil {
-		c.Task = plan.Task{Status: plan.TaskStopped, ExitCode: *c.image.Exits, ExitedAt: h.now()}
+		c.Task = state.Task{Status: state.TaskStopped, ExitCode: *c.image.Exits, ExitedAt: h.now()}
 	}
 	return nil
 }
@@ -353,7 +354,7 @@ func (h *Host) StopTask(_ context.Context, s plan.StopTask) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if c, ok := h.containers[s.Container]; ok {
-		c.Task = plan.Task{}
+		c.Task = state.Task{}
 	}
 	return nil
 }
@@ -366,5 +367,5 @@ func (h *Host) Exited(_ context.Context, id string) (code uint32, exited bool, e
 	if !ok {
 		return 0, false, fmt.Errorf("container %s is not there", id)
 	}
-	return c.Task.ExitCode, c.Task.Status == plan.TaskStopped, nil
+	return c.Task.ExitCode, c.Task.Status == state.TaskStopped, nil
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // AttachNetwork gives a workspace a network, in the namespace it has.
@@ -19,7 +20,7 @@ func (h *Host) AttachNetwork(_ context.Context, s plan.AttachNetwork) error {
 		h.namespaces++
 		a.Netns = h.namespaces
 	}
-	h.networks[s.Workspace] = plan.Attachment{Workspace: s.Workspace, Set: s.Set, Network: "memory", Ports: s.Ports, Netns: a.Netns}
+	h.networks[s.Workspace] = state.Attachment{Workspace: s.Workspace, Set: s.Set, Network: "memory", Ports: s.Ports, Netns: a.Netns}
 	return nil
 }
 

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // Records are all records, by workspace.
-func (h *Host) Records(context.Context) ([]plan.Record, error) {
+func (h *Host) Records(context.Context) ([]state.Record, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var all []plan.Record
+	var all []state.Record
 	for _, name := range slices.Sorted(maps.Keys(h.records)) {
 		all = append(all, h.records[name])
 	}
@@ -23,21 +24,21 @@ func (h *Host) Records(context.Context) ([]plan.Record, error) {
 }
 
 // History is what was done, oldest first.
-func (h *Host) History() []plan.Entry {
+func (h *Host) History() []state.Entry {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.history)
 }
 
 // ClaimRecord makes an empty record.
-func (h *Host) ClaimRecord(_ context.Context, s plan.ClaimRecord, history []plan.Entry) error {
+func (h *Host) ClaimRecord(_ context.Context, s plan.ClaimRecord, history []state.Entry) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r, taken := h.records[s.Workspace]
 	switch {
 	case !taken:
 		at := h.now()
-		h.records[s.Workspace] = plan.Record{Workspace: s.Workspace, Set: s.Set, Host: s.Host, Source: s.Source, Version: 1, CreatedAt: at, UpdatedAt: at}
+		h.records[s.Workspace] = state.Record{Workspace: s.Workspace, Set: s.Set, Host: s.Host, Source: s.Source, Version: 1, CreatedAt: at, UpdatedAt: at}
 	case r.Set != s.Set || r.Host != s.Host:
 		return &plan.ClaimedError{Workspace: s.Workspace, Host: r.Host, Set: r.Set, At: r.UpdatedAt}
 	}
@@ -46,7 +47,7 @@ func (h *Host) ClaimRecord(_ context.Context, s plan.ClaimRecord, history []plan
 }
 
 // SaveRecord writes a record over the version that was read.
-func (h *Host) SaveRecord(_ context.Context, s plan.SaveRecord, history []plan.Entry) error {
+func (h *Host) SaveRecord(_ context.Context, s plan.SaveRecord, history []state.Entry) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r, was := s.Record, h.records[s.Record.Workspace]
@@ -69,7 +70,7 @@ func (h *Host) SaveRecord(_ context.Context, s plan.SaveRecord, history []plan.E
 }
 
 // DeleteRecord takes out the version that was read.
-func (h *Host) DeleteRecord(_ context.Context, s plan.DeleteRecord, history []plan.Entry) error {
+func (h *Host) DeleteRecord(_ context.Context, s plan.DeleteRecord, history []state.Entry) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	was, ok := h.records[s.Workspace]
@@ -82,7 +83,7 @@ func (h *Host) DeleteRecord(_ context.Context, s plan.DeleteRecord, history []pl
 }
 
 // NoteHistory adds to the history and to nothing else.
-func (h *Host) NoteHistory(_ context.Context, _ plan.NoteHistory, history []plan.Entry) error {
+func (h *Host) NoteHistory(_ context.Context, _ plan.NoteHistory, history []state.Entry) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.history = append(h.history, history...)
@@ -90,13 +91,13 @@ func (h *Host) NoteHistory(_ context.Context, _ plan.NoteHistory, history []plan
 }
 
 // SaveFailure notes why a change failed.
-func (h *Host) SaveFailure(_ context.Context, f plan.Failure, history []plan.Entry) error {
+func (h *Host) SaveFailure(_ context.Context, f state.Failure, history []state.Entry) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.history = append(h.history, history...)
 	r, ok := h.records[f.Workspace]
 	if !ok {
-		r = plan.Record{Workspace: f.Workspace, Set: f.Set, Host: f.Host, Source: f.Source, CreatedAt: h.now()}
+		r = state.Record{Workspace: f.Workspace, Set: f.Set, Host: f.Host, Source: f.Source, CreatedAt: h.now()}
 	}
 	if r.Set == f.Set && r.Host == f.Host {
 		r.LastError, r.UpdatedAt = f.Error, h.now()

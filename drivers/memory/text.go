@@ -32,7 +32,7 @@ func (h *Host) String() string {
 		if r.Applied != nil {
 			image = r.Applied.Image
 		}
-		lines = append(lines, fmt.Sprintf("record %s: set %s, container %q, image %q, held %v, error %q", name, r.Set, r.Container, image, r.Held, r.LastError))
+		lines = append(lines, fmt.Sprintf("record %s: set %s, container %q, image %q, held %v, error %q", name, r.Set, r.Container, image, r.StoppedByUser, r.LastError))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n") + "\n"

@@ -8,10 +8,11 @@ import (
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // CreateVolume makes a volume with the data of the image that root names.
-func (h *Host) CreateVolume(_ context.Context, s plan.CreateVolume, root string, _ plan.Owner) error {
+func (h *Host) CreateVolume(_ context.Context, s plan.CreateVolume, root string, _ state.Owner) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.volumes[s.Workspace] == nil {

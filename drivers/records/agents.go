@@ -9,6 +9,7 @@ import (
 
 	"carrel/drivers/records/query"
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // agentsVersion is the version of the tables from which on they have agents.
@@ -16,7 +17,7 @@ const agentsVersion = 3
 
 // ClaimRecord makes an empty record, so that no other host takes the workspace
 // too. One that this host and set have already is success.
-func (s *Store) ClaimRecord(ctx context.Context, step plan.ClaimRecord, history []plan.Entry) error {
+func (s *Store) ClaimRecord(ctx context.Context, step plan.ClaimRecord, history []state.Entry) error {
 	now := time.Now().UnixMicro()
 	return s.write(ctx, history, func(q *query.Queries) error {
 		written, err := q.ClaimRecord(ctx, query.ClaimRecordParams{
@@ -35,7 +36,7 @@ func (s *Store) ClaimRecord(ctx context.Context, step plan.ClaimRecord, history 
 }
 
 // SaveAgent writes what an agent says of itself.
-func (s *Store) SaveAgent(ctx context.Context, a plan.Agent) error {
+func (s *Store) SaveAgent(ctx context.Context, a state.Agent) error {
 	text, err := json.Marshal(a)
 	if err != nil {
 		return err
@@ -51,7 +52,7 @@ func (s *Store) DeleteAgent(ctx context.Context, host, set string) error {
 }
 
 // Agents are what all agents last said of themselves, by host and set.
-func (s *Store) Agents(ctx context.Context) ([]plan.Agent, error) {
+func (s *Store) Agents(ctx context.Context) ([]state.Agent, error) {
 	if s.db == nil || s.have < agentsVersion {
 		return nil, nil
 	}
@@ -60,7 +61,7 @@ func (s *Store) Agents(ctx context.Context) ([]plan.Agent, error) {
 }
 
 // AgentsOf are what the agents of a host last said of themselves, by set.
-func (s *Store) AgentsOf(ctx context.Context, host string) ([]plan.Agent, error) {
+func (s *Store) AgentsOf(ctx context.Context, host string) ([]state.Agent, error) {
 	if s.db == nil || s.have < agentsVersion {
 		return nil, nil
 	}
@@ -68,11 +69,11 @@ func (s *Store) AgentsOf(ctx context.Context, host string) ([]plan.Agent, error)
 	return s.agents(rows, err)
 }
 
-func (s *Store) agents(rows []query.Agent, err error) ([]plan.Agent, error) {
+func (s *Store) agents(rows []query.Agent, err error) ([]state.Agent, error) {
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	all := make([]plan.Agent, len(rows))
+	all := make([]state.Agent, len(rows))
 	for i, row := range rows {
 		if err := json.Unmarshal([]byte(row.State), &all[i]); err != nil {
 			return nil, s.explain(fmt.Errorf("agent of host %s: %w", row.Host, err))
@@ -82,8 +83,8 @@ func (s *Store) agents(rows []query.Agent, err error) ([]plan.Agent, error) {
 }
 
 // SaveObservation writes what was seen of a host.
-func (s *Store) SaveObservation(ctx context.Context, now plan.State) error {
-	text, err := plan.EncodeState(now)
+func (s *Store) SaveObservation(ctx context.Context, now state.State) error {
+	text, err := state.Encode(now)
 	if err != nil {
 		return err
 	}
@@ -92,26 +93,30 @@ func (s *Store) SaveObservation(ctx context.Context, now plan.State) error {
 	}))
 }
 
-// Observations are what was last seen of all hosts, by host.
-func (s *Store) Observations(ctx context.Context) ([]plan.State, error) {
+// Observations are the last ones of all hosts, by host. Unread is, by host, why
+// an observation cannot be read: another version of carrel wrote it.
+func (s *Store) Observations(ctx context.Context) (all []state.State, unread map[string]error, err error) {
 	if s.db == nil || s.have < agentsVersion {
-		return nil, nil
+		return nil, nil, nil
 	}
 	records, err := s.Records(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rows, err := query.New(s.db).ListObservations(ctx)
 	if err != nil {
-		return nil, s.explain(err)
+		return nil, nil, s.explain(err)
 	}
-	all := make([]plan.State, len(rows))
-	for i, row := range rows {
-		if all[i], err = plan.DecodeState([]byte(row.State), records); err != nil {
-			return nil, s.explain(fmt.Errorf("observation of host %s: %w", row.Host, err))
+	unread = map[string]error{}
+	for _, row := range rows {
+		now, err := state.Decode([]byte(row.State), records)
+		if err != nil {
+			unread[row.Host] = err
+			continue
 		}
+		all = append(all, now)
 	}
-	return all, nil
+	return all, unread, nil
 }
 
 // Trim deletes history older than a time, and agents that were not heard of

@@ -17,6 +17,7 @@ import (
 	"carrel/drivers/drivertest"
 	"carrel/drivers/records"
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -46,10 +47,10 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-func entry(step, problem string) plan.Entry {
-	return plan.Entry{
+func entry(step, problem string) state.Entry {
+	return state.Entry{
 		Time: time.Unix(1, 2000).UTC(), Who: "ann@h", Plan: "0123456789ab", Workspace: "bot",
-		Action: plan.ActionCreate, Step: step, Duration: 1500 * time.Microsecond, Error: problem,
+		Action: string(plan.ActionCreate), Step: step, Duration: 1500 * time.Microsecond, Error: problem,
 	}
 }
 
@@ -57,25 +58,25 @@ func TestHistoryIsKeptWithTheRecord(t *testing.T) {
 	for name, url := range databases {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, url(t))
-			r := plan.Record{Workspace: "bot", Set: "s", Host: "h"}
-			written := []plan.Entry{entry("create", ""), entry("record", "")}
+			r := state.Record{Workspace: "bot", Set: "s", Host: "h"}
+			written := []state.Entry{entry("create", ""), entry("record", "")}
 			if err := s.SaveRecord(t.Context(), plan.SaveRecord{Record: r}, written); err != nil {
 				t.Fatal(err)
 			}
-			r.Held = true
-			err := s.SaveRecord(t.Context(), plan.SaveRecord{Record: r}, []plan.Entry{entry("lost", "")})
+			r.StoppedByUser = true
+			err := s.SaveRecord(t.Context(), plan.SaveRecord{Record: r}, []state.Entry{entry("lost", "")})
 			var conflict *records.ConflictError
 			if !errors.As(err, &conflict) || conflict.Who != "ann@h" || !strings.Contains(err.Error(), "changed by ann@h at") {
 				t.Errorf("a lost race is told as: %v", err)
 			}
-			if err := s.SaveFailure(t.Context(), plan.Failure{Workspace: "bot", Set: "s", Host: "h", Error: "x"}, []plan.Entry{entry("start", "x")}); err != nil {
+			if err := s.SaveFailure(t.Context(), state.Failure{Workspace: "bot", Set: "s", Host: "h", Error: "x"}, []state.Entry{entry("start", "x")}); err != nil {
 				t.Fatal(err)
 			}
 			got, err := s.History(t.Context(), records.Query{Workspace: "bot"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff([]plan.Entry{entry("start", "x"), entry("record", ""), entry("create", "")}, got); diff != "" {
+			if diff := cmp.Diff([]state.Entry{entry("start", "x"), entry("record", ""), entry("create", "")}, got); diff != "" {
 				t.Errorf("history (-want +got):\n%s", diff)
 			}
 			if one, err := s.History(t.Context(), records.Query{Limit: 1}); err != nil || len(one) != 1 {
@@ -98,7 +99,7 @@ func TestOpenedByManyAtOnce(t *testing.T) {
 				group.Go(func() {
 					s, err := records.Open(t.Context(), target)
 					if err == nil {
-						r := plan.Record{Workspace: fmt.Sprintf("w%d", i), Set: "s", Host: "h"}
+						r := state.Record{Workspace: fmt.Sprintf("w%d", i), Set: "s", Host: "h"}
 						err = errors.Join(s.SaveRecord(t.Context(), plan.SaveRecord{Record: r}, nil), s.Close())
 					}
 					errs[i] = err
@@ -135,7 +136,7 @@ func TestReadOnlyMakesNothing(t *testing.T) {
 				}
 			}
 			w := open(t, target)
-			if err := w.SaveRecord(t.Context(), plan.SaveRecord{Record: plan.Record{Workspace: "bot"}}, nil); err != nil {
+			if err := w.SaveRecord(t.Context(), plan.SaveRecord{Record: state.Record{Workspace: "bot"}}, nil); err != nil {
 				t.Fatal(err)
 			}
 			if s, err = records.OpenReadOnly(t.Context(), target); err != nil {
@@ -228,7 +229,7 @@ func TestFullDiskIsAFailedWrite(t *testing.T) {
 	}
 	long := spec.Default()
 	long.Args = []string{strings.Repeat("x", 1<<20)}
-	err = s.SaveRecord(t.Context(), plan.SaveRecord{Record: plan.Record{Workspace: "bot", Applied: &long}}, []plan.Entry{entry("record", "")})
+	err = s.SaveRecord(t.Context(), plan.SaveRecord{Record: state.Record{Workspace: "bot", Applied: &long}}, []state.Entry{entry("record", "")})
 	if err == nil || !strings.Contains(err.Error(), "free space") {
 		t.Errorf("a full disk is told as: %v", err)
 	}
@@ -246,7 +247,7 @@ func TestStoreThatGoesAwayAndComesBack(t *testing.T) {
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	step := plan.SaveRecord{Record: plan.Record{Workspace: "bot"}}
+	step := plan.SaveRecord{Record: state.Record{Workspace: "bot"}}
 	if err := s.SaveRecord(t.Context(), step, nil); err == nil {
 		t.Error("a write to a store that is gone went well")
 	}
@@ -264,7 +265,7 @@ func BenchmarkRecords(b *testing.B) {
 			s := open(b, url(b))
 			applied := spec.Default()
 			for i := range 10_000 {
-				r := plan.Record{Workspace: fmt.Sprintf("w%d", i), Set: "s", Host: "h", Applied: &applied}
+				r := state.Record{Workspace: fmt.Sprintf("w%d", i), Set: "s", Host: "h", Applied: &applied}
 				if err := s.SaveRecord(context.Background(), plan.SaveRecord{Record: r}, nil); err != nil {
 					b.Fatal(err)
 				}

@@ -19,6 +19,7 @@ import (
 
 	"carrel/drivers/records/query"
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 //go:generate go tool -modfile=../../tools/go.mod sqlc generate -f sqlc.yaml
@@ -56,7 +57,7 @@ func (s *Store) Replaced() bool {
 }
 
 // Records are all records, of every set and host, by workspace.
-func (s *Store) Records(ctx context.Context) ([]plan.Record, error) {
+func (s *Store) Records(ctx context.Context) ([]state.Record, error) {
 	if s.db == nil {
 		return nil, nil
 	}
@@ -64,7 +65,7 @@ func (s *Store) Records(ctx context.Context) ([]plan.Record, error) {
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	all := make([]plan.Record, len(rows))
+	all := make([]state.Record, len(rows))
 	for i, row := range rows {
 		all[i], err = record(row)
 		if err != nil {
@@ -74,16 +75,16 @@ func (s *Store) Records(ctx context.Context) ([]plan.Record, error) {
 	return all, nil
 }
 
-func record(row query.Record) (plan.Record, error) {
-	r := plan.Record{
+func record(row query.Record) (state.Record, error) {
+	r := state.Record{
 		Workspace: row.Workspace, Set: row.SetName, Host: row.Host, Source: row.Source,
-		Container: row.Container, Held: row.Held, LastError: row.LastError, Version: row.Version,
+		Container: row.Container, StoppedByUser: row.Held, LastError: row.LastError, Version: row.Version,
 		CreatedAt: time.UnixMicro(row.CreatedAt).UTC(), UpdatedAt: time.UnixMicro(row.UpdatedAt).UTC(),
 	}
 	if row.Applied == "" {
 		return r, nil
 	}
-	applied, err := plan.DecodeSpec([]byte(row.Applied))
+	applied, err := state.DecodeSpec([]byte(row.Applied))
 	if err != nil {
 		return r, fmt.Errorf("record of %s: %w", row.Workspace, err)
 	}
@@ -98,7 +99,7 @@ type Query struct {
 }
 
 // History is what was done, newest first.
-func (s *Store) History(ctx context.Context, q Query) ([]plan.Entry, error) {
+func (s *Store) History(ctx context.Context, q Query) ([]state.Entry, error) {
 	if s.db == nil {
 		return nil, nil
 	}
@@ -109,11 +110,11 @@ func (s *Store) History(ctx context.Context, q Query) ([]plan.Entry, error) {
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	all := make([]plan.Entry, len(rows))
+	all := make([]state.Entry, len(rows))
 	for i, row := range rows {
-		all[i] = plan.Entry{
+		all[i] = state.Entry{
 			Time: time.UnixMicro(row.At).UTC(), Who: row.Who, Plan: row.Plan, Workspace: row.Workspace,
-			Action: plan.Action(row.Action), Reason: row.Reason, Step: row.Step, Error: row.Error,
+			Action: row.Action, Reason: row.Reason, Step: row.Step, Error: row.Error,
 			Duration: time.Duration(row.Duration) * time.Microsecond,
 		}
 	}
@@ -138,11 +139,11 @@ func (e *ConflictError) Error() string {
 
 // SaveRecord writes a record over the version that was read. Writing again
 // what is there already is success.
-func (s *Store) SaveRecord(ctx context.Context, step plan.SaveRecord, history []plan.Entry) error {
+func (s *Store) SaveRecord(ctx context.Context, step plan.SaveRecord, history []state.Entry) error {
 	r := step.Record
 	applied := ""
 	if r.Applied != nil {
-		text, err := plan.EncodeSpec(*r.Applied)
+		text, err := state.EncodeSpec(*r.Applied)
 		if err != nil {
 			return err
 		}
@@ -155,11 +156,11 @@ func (s *Store) SaveRecord(ctx context.Context, step plan.SaveRecord, history []
 		if r.Version == 0 {
 			written, err = q.InsertRecord(ctx, query.InsertRecordParams{
 				Workspace: r.Workspace, SetName: r.Set, Host: r.Host, Source: r.Source, Container: r.Container,
-				Applied: applied, Held: r.Held, CreatedAt: now, UpdatedAt: now, UpdatedBy: who,
+				Applied: applied, Held: r.StoppedByUser, CreatedAt: now, UpdatedAt: now, UpdatedBy: who,
 			})
 		} else {
 			written, err = q.UpdateRecord(ctx, query.UpdateRecordParams{
-				Source: r.Source, Container: r.Container, Applied: applied, Held: r.Held, UpdatedAt: now, UpdatedBy: who,
+				Source: r.Source, Container: r.Container, Applied: applied, Held: r.StoppedByUser, UpdatedAt: now, UpdatedBy: who,
 				Workspace: r.Workspace, Version: r.Version, SetName: r.Set, Host: r.Host,
 			})
 		}
@@ -168,7 +169,7 @@ func (s *Store) SaveRecord(ctx context.Context, step plan.SaveRecord, history []
 		}
 		want := query.Record{
 			Workspace: r.Workspace, SetName: r.Set, Host: r.Host, Source: r.Source, Container: r.Container,
-			Applied: applied, Held: r.Held, Version: r.Version + 1,
+			Applied: applied, Held: r.StoppedByUser, Version: r.Version + 1,
 		}
 		return conflict(ctx, q, want)
 	})
@@ -193,7 +194,7 @@ func conflict(ctx context.Context, q *query.Queries, want query.Record) error {
 }
 
 // DeleteRecord takes out a record. One that is gone is success.
-func (s *Store) DeleteRecord(ctx context.Context, step plan.DeleteRecord, history []plan.Entry) error {
+func (s *Store) DeleteRecord(ctx context.Context, step plan.DeleteRecord, history []state.Entry) error {
 	return s.write(ctx, history, func(q *query.Queries) error {
 		written, err := q.DeleteRecord(ctx, query.DeleteRecordParams{Workspace: step.Workspace, Version: step.Version})
 		if err != nil || written == 1 {
@@ -211,13 +212,13 @@ func (s *Store) DeleteRecord(ctx context.Context, step plan.DeleteRecord, histor
 }
 
 // NoteHistory adds to the history and to nothing else.
-func (s *Store) NoteHistory(ctx context.Context, _ plan.NoteHistory, history []plan.Entry) error {
+func (s *Store) NoteHistory(ctx context.Context, _ plan.NoteHistory, history []state.Entry) error {
 	return s.write(ctx, history, func(*query.Queries) error { return nil })
 }
 
 // SaveFailure notes on a record why its last change failed. The record of
 // another set or host is left alone: then only the history has it.
-func (s *Store) SaveFailure(ctx context.Context, f plan.Failure, history []plan.Entry) error {
+func (s *Store) SaveFailure(ctx context.Context, f state.Failure, history []state.Entry) error {
 	now := time.Now().UnixMicro()
 	return s.write(ctx, history, func(q *query.Queries) error {
 		return q.SaveFailure(ctx, query.SaveFailureParams{
@@ -229,7 +230,7 @@ func (s *Store) SaveFailure(ctx context.Context, f plan.Failure, history []plan.
 
 // write runs a change of a record and adds the history that led to it, both or
 // neither.
-func (s *Store) write(ctx context.Context, history []plan.Entry, change func(*query.Queries) error) error {
+func (s *Store) write(ctx context.Context, history []state.Entry, change func(*query.Queries) error) error {
 	tx, err := s.begin(ctx)
 	if err != nil {
 		return s.explain(err)
@@ -242,7 +243,7 @@ func (s *Store) write(ctx context.Context, history []plan.Entry, change func(*qu
 		}
 		err = q.AddHistory(ctx, query.AddHistoryParams{
 			At: e.Time.UnixMicro(), Who: e.Who, Plan: e.Plan, Workspace: e.Workspace,
-			Action: string(e.Action), Reason: e.Reason, Step: e.Step, Duration: e.Duration.Microseconds(), Error: e.Error,
+			Action: e.Action, Reason: e.Reason, Step: e.Step, Duration: e.Duration.Microseconds(), Error: e.Error,
 		})
 	}
 	if err == nil {
@@ -264,7 +265,7 @@ func (s *Store) begin(ctx context.Context) (*sql.Tx, error) {
 	}
 }
 
-func who(history []plan.Entry) string {
+func who(history []state.Entry) string {
 	if len(history) == 0 {
 		return ""
 	}

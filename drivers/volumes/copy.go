@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // MigrateData makes the volume of a workspace from what a root filesystem has
@@ -26,7 +27,7 @@ func (d *Driver) MigrateData(ctx context.Context, s plan.MigrateData, root strin
 		return fmt.Errorf("%s has a volume already (plan again)", s.Workspace)
 	}
 	return d.aside(ctx, s.Workspace, live, func(partial string) error {
-		return fill(source{root, s.DataPath}, partial, plan.Owner{})
+		return fill(source{root, s.DataPath}, partial, state.Owner{})
 	})
 }
 
@@ -63,7 +64,7 @@ type source struct {
 
 // fill makes the content of a new volume. Owner owns one that is empty because
 // the source does not exist.
-func fill(s source, partial string, owner plan.Owner) error {
+func fill(s source, partial string, owner state.Owner) error {
 	from, err := continuity.RootPath(s.root, s.path)
 	if err != nil {
 		return fmt.Errorf("%s in the root filesystem: %w", s.path, err)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // trashDir holds what was discarded until it is removed. Removing takes time
@@ -23,11 +24,11 @@ import (
 const trashDir = "trash"
 
 // Trash is what was discarded and is not removed yet, oldest first.
-func (d *Driver) Trash(context.Context) ([]plan.Trashed, error) {
+func (d *Driver) Trash(context.Context) ([]state.Trashed, error) {
 	kept, err := d.kept(trashDir)
-	all := make([]plan.Trashed, len(kept))
+	all := make([]state.Trashed, len(kept))
 	for i, k := range kept {
-		all[i] = plan.Trashed{Workspace: k.Workspace, At: k.At}
+		all[i] = state.Trashed{Workspace: k.Workspace, At: k.At}
 	}
 	return all, err
 }
@@ -114,13 +115,13 @@ func (d *Driver) EmptyTrash(_ context.Context, s plan.EmptyTrash) error {
 
 // kept are the folders of one of the state dir's folders that are named by
 // workspace and time, oldest first.
-func (d *Driver) kept(dir string) ([]plan.Preserved, error) {
+func (d *Driver) kept(dir string) ([]state.Preserved, error) {
 	root := filepath.Join(d.stateDir, dir)
 	workspaces, err := folders(root)
 	if err != nil {
 		return nil, err
 	}
-	var all []plan.Preserved
+	var all []state.Preserved
 	for _, workspace := range workspaces {
 		names, err := folders(filepath.Join(root, workspace))
 		if err != nil {
@@ -132,10 +133,10 @@ func (d *Driver) kept(dir string) ([]plan.Preserved, error) {
 			if err != nil {
 				continue // not ours: a person may keep things beside it
 			}
-			all = append(all, plan.Preserved{Workspace: workspace, Set: set, At: at, Path: filepath.Join(root, workspace, name)})
+			all = append(all, state.Preserved{Workspace: workspace, Set: set, At: at, Path: filepath.Join(root, workspace, name)})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b plan.Preserved) int {
+	slices.SortStableFunc(all, func(a, b state.Preserved) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Workspace, b.Workspace))
 	})
 	return all, nil

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // The folders of the state dir. All are on one filesystem, or renames between
@@ -47,12 +48,12 @@ func New(stateDir string) *Driver { return &Driver{stateDir} }
 func (d *Driver) Dir() string { return filepath.Join(d.stateDir, liveDir) }
 
 // Volumes are the volumes of workspaces that live.
-func (d *Driver) Volumes(context.Context) ([]plan.Volume, error) {
+func (d *Driver) Volumes(context.Context) ([]state.Volume, error) {
 	names, err := folders(d.Dir())
 	links, linksErr := linked(d.Dir())
-	var all []plan.Volume
+	var all []state.Volume
 	for _, name := range slices.Concat(names, links) {
-		all = append(all, plan.Volume{Workspace: name, Path: filepath.Join(d.Dir(), name)})
+		all = append(all, state.Volume{Workspace: name, Path: filepath.Join(d.Dir(), name)})
 	}
 	return all, errors.Join(err, linksErr)
 }
@@ -77,12 +78,12 @@ func linked(path string) ([]string, error) {
 }
 
 // Preserved are the volumes of workspaces that are gone, oldest first.
-func (d *Driver) Preserved(context.Context) ([]plan.Preserved, error) { return d.kept(preservedDir) }
+func (d *Driver) Preserved(context.Context) ([]state.Preserved, error) { return d.kept(preservedDir) }
 
 // CreateVolume makes the volume of a workspace from what root has at the data
 // path. It is made aside and renamed when it is whole and on the disk: a
 // volume that exists is a volume that was finished.
-func (d *Driver) CreateVolume(ctx context.Context, s plan.CreateVolume, root string, owner plan.Owner) error {
+func (d *Driver) CreateVolume(ctx context.Context, s plan.CreateVolume, root string, owner state.Owner) error {
 	live, err := d.path(liveDir, s.Workspace)
 	if err != nil {
 		return err
@@ -99,7 +100,7 @@ func (d *Driver) CreateVolume(ctx context.Context, s plan.CreateVolume, root str
 }
 
 // empty makes an empty volume that the workspace's process can write.
-func empty(path string, owner plan.Owner) error {
+func empty(path string, owner state.Owner) error {
 	if err := os.Mkdir(path, 0o755); err != nil {
 		return err
 	}

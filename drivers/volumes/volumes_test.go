@@ -19,6 +19,7 @@ import (
 
 	"carrel/drivers/volumes"
 	"carrel/plan"
+	"carrel/plan/state"
 )
 
 // child tells the test binary that it is to copy a volume and be killed: how,
@@ -29,7 +30,7 @@ const child = "CARREL_TEST_COPY"
 // from the archive of it.
 var copies = map[string]func(ctx context.Context, d *volumes.Driver, dir string) error{
 	"create": func(ctx context.Context, d *volumes.Driver, dir string) error {
-		return d.CreateVolume(ctx, step, filepath.Join(dir, "image"), plan.Owner{})
+		return d.CreateVolume(ctx, step, filepath.Join(dir, "image"), state.Owner{})
 	},
 	"migrate": func(ctx context.Context, d *volumes.Driver, dir string) error {
 		return d.MigrateData(ctx, plan.MigrateData{Workspace: "bot", DataPath: "/data"}, filepath.Join(dir, "image"))
@@ -153,20 +154,20 @@ func describe(t testing.TB, root string) string {
 
 func TestDataThroughItsLife(t *testing.T) {
 	dir := t.TempDir()
-	image, state := filepath.Join(dir, "image"), filepath.Join(dir, "state")
+	image, stateDir := filepath.Join(dir, "image"), filepath.Join(dir, "state")
 	tree(t, filepath.Join(image, "data"))
 	want := describe(t, filepath.Join(image, "data"))
-	d := volumes.New(state)
+	d := volumes.New(stateDir)
 	live := filepath.Join(d.Dir(), "bot")
 	for range 2 {
-		if err := d.CreateVolume(t.Context(), step, image, plan.Owner{}); err != nil {
+		if err := d.CreateVolume(t.Context(), step, image, state.Owner{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if diff := cmp.Diff(want, describe(t, live)); diff != "" {
 		t.Errorf("the volume (-image +volume):\n%s", diff)
 	}
-	if info, err := os.Stat(state); err != nil || info.Mode().Perm() != 0o700 {
+	if info, err := os.Stat(stateDir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("state dir: %v, %v", info.Mode(), err)
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("x", 3600))
@@ -200,7 +201,7 @@ func TestTwoOfOneNameAreNotMixed(t *testing.T) {
 	d := volumes.New(dir)
 	at := time.Now()
 	for i := range 2 {
-		if err := d.CreateVolume(t.Context(), step, t.TempDir(), plan.Owner{}); err != nil {
+		if err := d.CreateVolume(t.Context(), step, t.TempDir(), state.Owner{}); err != nil {
 			t.Fatal(err)
 		}
 		if i == 0 {
@@ -240,7 +241,7 @@ func TestDataPathsOfImages(t *testing.T) {
 			}
 			d := volumes.New(dir)
 			got := ""
-			if err := d.CreateVolume(t.Context(), step, root, plan.Owner{UID: 7, GID: 8}); err != nil {
+			if err := d.CreateVolume(t.Context(), step, root, state.Owner{UID: 7, GID: 8}); err != nil {
 				got = err.Error()
 			} else {
 				got = describe(t, filepath.Join(d.Dir(), "bot"))
@@ -256,7 +257,7 @@ func TestNamesAreNotPaths(t *testing.T) {
 	d := volumes.New(t.TempDir())
 	for _, name := range []string{"", "..", "a/b", "../a", ".", "A", "a\x00"} {
 		err := errors.Join(
-			d.CreateVolume(t.Context(), plan.CreateVolume{Workspace: name, DataPath: "/data"}, t.TempDir(), plan.Owner{}),
+			d.CreateVolume(t.Context(), plan.CreateVolume{Workspace: name, DataPath: "/data"}, t.TempDir(), state.Owner{}),
 			d.PreserveData(t.Context(), plan.PreserveData{Workspace: name}),
 			d.RestoreData(t.Context(), plan.RestoreData{Workspace: name}))
 		if n := len(strings.Split(fmt.Sprint(err), "\n")); n != 3 {
@@ -276,7 +277,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := volumes.New(dir)
-	if err := d.CreateVolume(t.Context(), step, image, plan.Owner{}); !errors.Is(err, syscall.ENOSPC) {
+	if err := d.CreateVolume(t.Context(), step, image, state.Owner{}); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("a full disk is told as: %v", err)
 	}
 	if all, err := d.Volumes(t.Context()); err != nil || len(all) != 0 {
@@ -290,7 +291,7 @@ func TestFullDisk(t *testing.T) {
 func TestStateDirOnTwoFilesystems(t *testing.T) {
 	dir := t.TempDir()
 	d := volumes.New(dir)
-	if err := d.CreateVolume(t.Context(), step, t.TempDir(), plan.Owner{}); err != nil {
+	if err := d.CreateVolume(t.Context(), step, t.TempDir(), state.Owner{}); err != nil {
 		t.Fatal(err)
 	}
 	other := filepath.Join(dir, "preserved")

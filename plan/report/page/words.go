@@ -1,4 +1,4 @@
-package web
+package page
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/report"
 )
 
 // At is a time as one sees it from now.
@@ -52,7 +53,7 @@ func (m moment) Exact() string { return m.at.UTC().Format("Monday, 2 January 200
 
 // row is one workspace.
 type row struct {
-	plan.Status
+	report.Status
 	Pending bool   // a change of it waits for a person
 	Working bool   // it is being changed
 	Foreign string // its set, when that is not the agent's
@@ -62,9 +63,8 @@ type row struct {
 // Trouble reports whether a workspace needs a look. That one stopped is none:
 // its spec may want that.
 func (r row) Trouble() bool {
-	switch r.State {
-	case "running", "stopped", "held", "deleted":
-		return r.Pending || r.LastError != "" || r.Restarts > 0 || r.NextTry != nil
+	if r.State == report.StateRunning || r.State.Idle() {
+		return r.Pending || r.LastError != "" || r.Restarts > 0 || r.NextRetry != nil
 	}
 	return true
 }
@@ -74,9 +74,9 @@ func (r row) Kind() string {
 	switch {
 	case r.Working:
 		return "busy"
-	case r.State == "running":
+	case r.State == report.StateRunning:
 		return "good"
-	case r.State == "stopped" || r.State == "held" || r.State == "deleted":
+	case r.State.Idle():
 		return "idle"
 	}
 	return "bad"
@@ -112,7 +112,7 @@ func (r row) Since() *moment {
 }
 
 // Next is when the agent tries again; nil when it does not have to.
-func (r row) Next() *moment { return r.moment(r.NextTry) }
+func (r row) Next() *moment { return r.moment(r.NextRetry) }
 
 func (r row) moment(at *time.Time) *moment {
 	if at == nil || at.IsZero() {

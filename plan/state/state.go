@@ -1,8 +1,12 @@
-package plan
+// Package state is what exists, as values: what the store, the container engine
+// and the folders of a host had when they were observed, and what agents
+// report. It has the versioned forms in which specs and observations are kept.
+//
+// It observes nothing and decides nothing: drivers fill a State, package plan
+// reads it.
+package state
 
 import (
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"carrel/spec"
@@ -15,7 +19,7 @@ type State struct {
 	Time       time.Time // when
 	Records    []Record  // of the whole store, other sets and hosts included
 	Shared     bool      // whether other hosts use the store too
-	Containers []Container
+	Instances  []Instance
 	Images     map[string]Image // by the image as the spec writes it; only those that were asked for
 	Volumes    []Volume         // live ones
 	VolumesDir string           // the folder that holds each under its workspace's name
@@ -30,22 +34,22 @@ type State struct {
 
 // Record is what the store remembers of a workspace.
 type Record struct {
-	Workspace string
-	Set       string
-	Host      string
-	Source    string          // the file that described it; "" when unknown
-	Gone      bool            // whether the file is known to be gone from the host
-	Container string          // the container's id; "" until one was made
-	Applied   *spec.Workspace // the spec that was applied last; nil until one was
-	Held      bool            // stopped by a person, and to stay so
-	LastError string          // of the last apply; "" when it went well
-	Version   int64           // grows with each write; 0 has never been written
-	CreatedAt time.Time
-	UpdatedAt time.Time
+	Workspace     string
+	Set           string
+	Host          string
+	Source        string          // the file that described it; "" when unknown
+	Gone          bool            // whether the file is known to be gone from the host
+	Container     string          // the container's id; "" until one was made
+	Applied       *spec.Workspace // the spec that was applied last; nil until one was
+	StoppedByUser bool            // carrel stop, until carrel start or another spec
+	LastError     string          // of the last apply; "" when it went well
+	Version       int64           // grows with each write; 0 has never been written
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
 }
 
-// Container is a container of containerd's, and its task.
-type Container struct {
+// Instance is a container of containerd's, and its task.
+type Instance struct {
 	ID        string
 	Workspace string          // by its label; "" when carrel did not make or adopt it
 	Set       string          // by its label
@@ -86,8 +90,8 @@ type Task struct {
 	OOMKills uint64    // how often the kernel killed a process of it for want of memory
 }
 
-// shortOfMemory is said of a task that the kernel ended.
-func (t Task) shortOfMemory() string {
+// ShortOfMemory is said of a task that the kernel ended.
+func (t Task) ShortOfMemory() string {
 	if t.OOMKills == 0 {
 		return ""
 	}
@@ -160,33 +164,6 @@ type Devices struct {
 	Found    map[string]string // by fully qualified name: the digest of what it resolves to
 	Folders  []string          // that were searched, in order
 	Warnings []string          // about CDI files that cannot be used
-}
-
-// AppliedVersion is the version of the form in which an applied spec is kept.
-const AppliedVersion = 1
-
-// EncodeSpec is the form in which an applied spec is kept, in the container
-// and in the record.
-func EncodeSpec(w spec.Workspace) ([]byte, error) {
-	return json.Marshal(encodedSpec{AppliedVersion, w})
-}
-
-// DecodeSpec reads what EncodeSpec wrote. A field that the writer did not know
-// counts as its default; a form newer than this program is an error.
-func DecodeSpec(text []byte) (*spec.Workspace, error) {
-	var form encodedSpec
-	if err := json.Unmarshal(text, &form); err != nil {
-		return nil, fmt.Errorf("applied spec: %w", err)
-	}
-	if form.Version > AppliedVersion {
-		return nil, fmt.Errorf("applied spec has version %d, this carrel knows %d (use the newer carrel)", form.Version, AppliedVersion)
-	}
-	return &form.Spec, nil
-}
-
-type encodedSpec struct {
-	Version int            `json:"version"`
-	Spec    spec.Workspace `json:"spec"`
 }
 
 // Owner is the user and group that the process of a workspace has.

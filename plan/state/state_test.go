@@ -1,6 +1,7 @@
-package plan_test
+package state_test
 
 import (
+	"errors"
 	"reflect"
 	"testing"
 	"time"
@@ -8,14 +9,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
 // fill gives every field of a value something that is not its zero.
 func fill(v reflect.Value) {
 	if v.Type() == reflect.TypeFor[time.Time]() {
-		v.Set(reflect.ValueOf(noon.Add(7)))
+		v.Set(reflect.ValueOf(time.Date(2026, 1, 1, 12, 0, 0, 7, time.UTC)))
 		return
 	}
 	switch v.Kind() {
@@ -52,23 +53,38 @@ func fill(v reflect.Value) {
 }
 
 func TestAnObservationSurvivesBeingKept(t *testing.T) {
-	var full plan.State
+	var full state.State
 	fill(reflect.ValueOf(&full).Elem())
-	s := inOrder()
-	s.strange("", "rootfs-1")
-	s.now.Containers[0].Found = &spec.Workspace{} // no limit, and nothing else either
-	for name, state := range map[string]plan.State{"filled": full, "found": s.now, "empty": {}} {
-		text, err := plan.EncodeState(state)
+	found := state.State{Host: "h", Instances: []state.Instance{{ID: "bot", Found: &spec.Workspace{}, Snapshot: "rootfs-1"}}} // no limit, and nothing else either
+	for name, want := range map[string]state.State{"filled": full, "found": found, "empty": {}} {
+		text, err := state.Encode(want)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := plan.DecodeState(text, nil)
+		got, err := state.Decode(text, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		lost := cmp.Options{cmpopts.IgnoreUnexported(spec.Workspace{}), cmpopts.IgnoreFields(spec.Workspace{}, "Source"), cmpopts.EquateEmpty()}
-		if diff := cmp.Diff(state, got, lost); diff != "" {
+		if diff := cmp.Diff(want, got, lost); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+func TestAnObservationOfAnotherVersionIsRefused(t *testing.T) {
+	for _, text := range []string{
+		`{"Host":"h","Containers":[{"ID":"bot"}]}`, // the first form, which had no version
+		`{"version":1,"state":{"Host":"h"}}`,
+		`{"version":99,"state":{"Host":"h"}}`,
+	} {
+		now, err := state.Decode([]byte(text), nil)
+		var version *state.VersionError
+		if !errors.As(err, &version) || now.Host != "" {
+			t.Errorf("%s: %+v, %v", text, now, err)
+		}
+	}
+	if _, err := state.Decode([]byte("{"), nil); err == nil {
+		t.Error("half an observation was read")
 	}
 }

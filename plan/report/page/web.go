@@ -1,7 +1,7 @@
 // Package web shows what an agent knows: a page for a person, the same as
 // JSON, two answers for what keeps the agent running, and metrics. It changes
 // nothing, and asks for no name: who may connect sees everything.
-package web
+package page
 
 import (
 	"embed"
@@ -13,16 +13,16 @@ import (
 	"strings"
 	"time"
 
+	"carrel/plan/report"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"carrel/plan"
 )
 
 // Config says what is shown, and to whom.
 type Config struct {
-	Report  func() plan.Report // what the agent knows now; called for each request
-	Alive   func() bool        // whether the agent's loop still turns
+	Report  func() report.Agent // what the agent knows now; called for each request
+	Alive   func() bool         // whether the agent's loop still turns
 	Metrics prometheus.Gatherer
 
 	// Loopback says that the server listens on loopback only. Requests for other
@@ -108,7 +108,7 @@ func (c Config) readyz(w http.ResponseWriter, _ *http.Request) {
 	switch {
 	case report.Trouble != "":
 		http.Error(w, strings.Join(strings.Fields(report.Trouble), " "), http.StatusServiceUnavailable)
-	case report.LookedAt.IsZero():
+	case report.SyncedAt.IsZero():
 		http.Error(w, "the agent has not compared the specs with the host yet", http.StatusServiceUnavailable)
 	default:
 		say(w, "ok")

@@ -1,4 +1,4 @@
-package web_test
+package page_test
 
 import (
 	"encoding/json"
@@ -12,8 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"carrel/apply/watch/web"
 	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/report/page"
+	"carrel/plan/state"
 )
 
 // noon is when the tests look.
@@ -24,13 +26,13 @@ func before(d time.Duration) time.Time { return noon.Add(-d) }
 func ref[T any](v T) *T { return &v }
 
 // calm is what an agent says when there is nothing to do.
-func calm() plan.Report {
-	return plan.Report{
-		Agent: plan.Agent{
+func calm() report.Agent {
+	return report.Agent{
+		Agent: state.Agent{
 			Host: "node-1", Set: "bots", Version: "v1.4.0", Paths: []string{"/etc/carrel/specs"},
-			StartedAt: before(76 * time.Hour), SeenAt: noon, LookedAt: before(2 * time.Second),
+			StartedAt: before(76 * time.Hour), SeenAt: noon, SyncedAt: before(2 * time.Second),
 		},
-		Workspaces: []plan.Status{{
+		Workspaces: []report.Status{{
 			Workspace: "redis", Set: "bots", Host: "node-1", State: "running", Running: true, PID: 41, UpSince: ref(before(49 * time.Hour)),
 			Image: "docker.io/library/redis:8", Digest: "sha256:0123456789abcdef0123456789abcdef", Address: "10.4.0.7",
 		}, {
@@ -41,42 +43,42 @@ func calm() plan.Report {
 }
 
 // busy is what an agent says when everything that can be is there.
-func busy() plan.Report {
+func busy() report.Agent {
 	r := calm()
 	r.Working = []string{"indexer", "ghcr.io/team/indexer:3"}
-	r.Pending = []plan.Pending{{Workspace: "scratch", Action: plan.ActionDelete, Why: "its spec is gone and it has data: carrel apply --allow-data-loss deletes it"}}
-	r.Waiting = []plan.Waiting{
-		{Workspace: "bot-7", Why: "its task ended 5 times within a minute", Tries: 5, Until: noon.Add(42 * time.Second)},
-		{Image: "ghcr.io/team/bot:9", Why: "the registry answers 503", Tries: 2, Until: noon.Add(3 * time.Minute)},
+	r.Pending = []state.Pending{{Workspace: "scratch", Action: string(plan.ActionDelete), Why: "its spec is gone and it has data: carrel apply --allow-data-loss deletes it"}}
+	r.Waiting = []state.Waiting{
+		{Workspace: "bot-7", Why: "its task ended 5 times within a minute", Attempts: 5, Until: noon.Add(42 * time.Second)},
+		{Image: "ghcr.io/team/bot:9", Why: "the registry answers 503", Attempts: 2, Until: noon.Add(3 * time.Minute)},
 	}
-	r.Faults = []plan.Fault{{Place: "/etc/carrel/specs/gpu.yaml:5:15", Text: `this host has no device "nvidia.com/gpu=7" (it has nvidia.com/gpu=0, nvidia.com/gpu=1)`, Since: before(3 * time.Hour)}}
+	r.Errors = []state.SpecError{{Position: "/etc/carrel/specs/gpu.yaml:5:15", Text: `this host has no device "nvidia.com/gpu=7" (it has nvidia.com/gpu=0, nvidia.com/gpu=1)`, Since: before(3 * time.Hour)}}
 	r.Notes = []string{"the folder /etc/carrel/specs/old is empty: what it described stays"}
 	r.Workspaces = append(r.Workspaces,
-		plan.Status{Workspace: "bot-7", Set: "bots", State: "stopped", ExitCode: ref(uint32(1)), ExitedAt: ref(before(20 * time.Second)), OOMKills: 1,
-			Image: "ghcr.io/team/bot:8", Digest: "sha256:ba5eba11ba5eba11", LastError: "start bot-7: the command ended at once with code 1", Restarts: 5, NextTry: ref(noon.Add(42 * time.Second))},
-		plan.Status{Workspace: "indexer", Set: "bots", State: "running", Running: true, UpSince: ref(before(90 * time.Second)), Image: "ghcr.io/team/indexer:2"},
-		plan.Status{Workspace: "scratch", Set: "lab", State: "held", Address: "host", Held: true, Image: "docker.io/library/debian:13"},
-		plan.Status{Workspace: "stray", State: "orphan", Running: true},
+		report.Status{Workspace: "bot-7", Set: "bots", State: "stopped", ExitCode: ref(uint32(1)), ExitedAt: ref(before(20 * time.Second)), OOMKills: 1,
+			Image: "ghcr.io/team/bot:8", Digest: "sha256:ba5eba11ba5eba11", LastError: "start bot-7: the command ended at once with code 1", Restarts: 5, NextRetry: ref(noon.Add(42 * time.Second))},
+		report.Status{Workspace: "indexer", Set: "bots", State: "running", Running: true, UpSince: ref(before(90 * time.Second)), Image: "ghcr.io/team/indexer:2"},
+		report.Status{Workspace: "scratch", Set: "lab", State: report.StateStoppedByUser, Address: "host", StoppedByUser: true, Image: "docker.io/library/debian:13"},
+		report.Status{Workspace: "stray", State: "orphan", Running: true},
 	)
-	r.Recent = []plan.Recent{
-		{Time: before(20 * time.Second), Workspace: "bot-7", Action: plan.ActionRestart, Reason: "its task ended", Duration: 1840 * time.Millisecond, Error: "start bot-7: the command ended at once with code 1"},
-		{Time: before(90 * time.Second), Workspace: "indexer", Action: plan.ActionReplace, Reason: "image: ghcr.io/team/indexer:1 -> ghcr.io/team/indexer:2", Duration: 640 * time.Millisecond},
-		{Time: before(2 * 24 * time.Hour), Workspace: "redis", Action: plan.ActionCreate, Reason: "it is new", Duration: 73 * time.Second},
+	r.Recent = []state.Recent{
+		{Time: before(20 * time.Second), Workspace: "bot-7", Action: string(plan.ActionRestart), Reason: "its task ended", Duration: 1840 * time.Millisecond, Error: "start bot-7: the command ended at once with code 1"},
+		{Time: before(90 * time.Second), Workspace: "indexer", Action: string(plan.ActionReplace), Reason: "image: ghcr.io/team/indexer:1 -> ghcr.io/team/indexer:2", Duration: 640 * time.Millisecond},
+		{Time: before(2 * 24 * time.Hour), Workspace: "redis", Action: string(plan.ActionCreate), Reason: "it is new", Duration: 73 * time.Second},
 	}
 	return r
 }
 
 // serving is a handler of this report, of an agent that is well.
-func serving(r plan.Report) web.Config {
+func serving(r report.Agent) page.Config {
 	metrics := prometheus.NewRegistry()
-	report := func() plan.Report { return r }
-	metrics.MustRegister(web.Collector(report))
-	return web.Config{Report: report, Alive: func() bool { return true }, Metrics: metrics, Now: func() time.Time { return noon }}
+	report := func() report.Agent { return r }
+	metrics.MustRegister(page.Collector(report))
+	return page.Config{Report: report, Alive: func() bool { return true }, Metrics: metrics, Now: func() time.Time { return noon }}
 }
 
-func ask(c web.Config, method, target string) *httptest.ResponseRecorder {
+func ask(c page.Config, method, target string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	web.Handler(c).ServeHTTP(w, httptest.NewRequest(method, target, nil))
+	page.Handler(c).ServeHTTP(w, httptest.NewRequest(method, target, nil))
 	return w
 }
 
@@ -84,9 +86,9 @@ func TestAnswers(t *testing.T) {
 	stuck, blind, early := serving(calm()), calm(), calm()
 	stuck.Alive = func() bool { return false }
 	blind.Trouble = "containerd does not answer:\n/run/containerd/containerd.sock"
-	early.LookedAt = time.Time{}
+	early.SyncedAt = time.Time{}
 	for name, test := range map[string]struct {
-		config web.Config
+		config page.Config
 		ask    string
 		want   string // the code, and the first line
 	}{
@@ -99,7 +101,7 @@ func TestAnswers(t *testing.T) {
 		"page":             {serving(calm()), "GET /", "200 <!doctype html>"},
 		"page, head":       {serving(calm()), "HEAD /", "200 <!doctype html>"}, // the server leaves the body out
 		"stuck page":       {stuck, "GET /", "200 <!doctype html>"},
-		"no report at all": {serving(plan.Report{}), "GET /", "200 <!doctype html>"},
+		"no report at all": {serving(report.Agent{}), "GET /", "200 <!doctype html>"},
 		"status":           {serving(calm()), "GET /status", "200 {"},
 		"metrics":          {serving(calm()), "GET /metrics", "200 # HELP carrel_backoff_images Images whose fetching failed and is tried again later."},
 		"post":             {serving(calm()), "POST /", "405 nothing can be changed here: only GET and HEAD are answered"},
@@ -119,7 +121,7 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestHead(t *testing.T) {
-	server := httptest.NewServer(web.Handler(serving(calm())))
+	server := httptest.NewServer(page.Handler(serving(calm())))
 	defer server.Close()
 	for _, path := range []string{"/", "/status", "/healthz", "/metrics", "/page.js"} {
 		answer, err := http.Head(server.URL + path)
@@ -148,7 +150,7 @@ func TestHosts(t *testing.T) {
 				config.Loopback = true
 				w, r := httptest.NewRecorder(), httptest.NewRequest("GET", target, nil)
 				r.Host = host
-				web.Handler(config).ServeHTTP(w, r)
+				page.Handler(config).ServeHTTP(w, r)
 				if w.Code != want {
 					t.Errorf("%s: got %d, want %d", target, w.Code, want)
 				}
@@ -159,7 +161,7 @@ func TestHosts(t *testing.T) {
 			config, r := serving(calm()), httptest.NewRequest("GET", "/", nil)
 			r.Host = host
 			w := httptest.NewRecorder()
-			if web.Handler(config).ServeHTTP(w, r); w.Code != http.StatusOK {
+			if page.Handler(config).ServeHTTP(w, r); w.Code != http.StatusOK {
 				t.Errorf("not on loopback: got %d", w.Code)
 			}
 		})
@@ -190,7 +192,7 @@ func TestHeaders(t *testing.T) {
 
 func TestStatusIsTheReport(t *testing.T) {
 	answer := ask(serving(busy()), "GET", "/status")
-	var got plan.Report
+	var got report.Agent
 	if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package web_test
+package page_test
 
 import (
 	"strings"
@@ -9,12 +9,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"carrel/apply/watch/web"
-	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/report/page"
 )
 
-func collector(r plan.Report) prometheus.Collector {
-	return web.Collector(func() plan.Report { return r })
+func collector(r report.Agent) prometheus.Collector {
+	return page.Collector(func() report.Agent { return r })
 }
 
 func TestMetrics(t *testing.T) {
@@ -34,12 +34,18 @@ func TestMetrics(t *testing.T) {
 		`carrel_pending_changes 1`,
 		`carrel_up 1`,
 		`carrel_workspace_restarts{workspace="bot-7"} 5`,
+		`carrel_workspaces{state="created"} 0`,
+		`carrel_workspaces{state="deleted"} 0`,
 		`carrel_workspaces{state="failed"} 0`,
-		`carrel_workspaces{state="held"} 1`,
 		`carrel_workspaces{state="missing"} 0`,
+		`carrel_workspaces{state="new"} 0`,
+		`carrel_workspaces{state="not observed"} 0`,
 		`carrel_workspaces{state="orphan"} 1`,
+		`carrel_workspaces{state="paused"} 0`,
 		`carrel_workspaces{state="running"} 2`,
 		`carrel_workspaces{state="stopped"} 2`,
+		`carrel_workspaces{state="stopped by user"} 1`,
+		`carrel_workspaces{state="unknown"} 0`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)
@@ -48,7 +54,7 @@ func TestMetrics(t *testing.T) {
 
 func TestMetricsOfAnAgentInTrouble(t *testing.T) {
 	r := calm()
-	r.Trouble, r.LookedAt = "containerd does not answer", time.Time{}
+	r.Trouble, r.SyncedAt = "containerd does not answer", time.Time{}
 	err := testutil.CollectAndCompare(collector(r), strings.NewReader(`
 # HELP carrel_last_look_timestamp_seconds When the agent last compared the specs with the host; 0 when it could not yet.
 # TYPE carrel_last_look_timestamp_seconds gauge
@@ -67,7 +73,7 @@ carrel_up 0
 func TestMetricsOfAnything(t *testing.T) {
 	r := calm()
 	r.Version = "\xff"
-	r.Workspaces = []plan.Status{{Workspace: "a\xff", State: "\xfe", Restarts: 1}, {Workspace: "a\xfe", State: "\xff", Restarts: 2}, {}}
+	r.Workspaces = []report.Status{{Workspace: "a\xff", State: "\xfe", Restarts: 1}, {Workspace: "a\xfe", State: "\xff", Restarts: 2}, {}}
 	err := testutil.CollectAndCompare(collector(r), strings.NewReader(`
 # HELP carrel_workspace_restarts How often the agent restarted a workspace in a row; only those that it did restart.
 # TYPE carrel_workspace_restarts gauge

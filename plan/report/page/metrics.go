@@ -1,12 +1,12 @@
-package web
+package page
 
 import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"carrel/plan/report"
 
-	"carrel/plan"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 var (
@@ -21,14 +21,10 @@ var (
 	laterImages     = prometheus.NewDesc("carrel_backoff_images", "Images whose fetching failed and is tried again later.", nil, nil)
 )
 
-// states are counted even when no workspace has them, so that a series does
-// not end when the last one leaves it.
-var states = []string{"running", "stopped", "held", "missing", "failed", "orphan"}
-
 // Collector is the metrics that follow from what the agent knows.
-func Collector(report func() plan.Report) prometheus.Collector { return collector{report} }
+func Collector(report func() report.Agent) prometheus.Collector { return collector{report} }
 
-type collector struct{ report func() plan.Report }
+type collector struct{ report func() report.Agent }
 
 func (collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{buildInfo, up, lastLook, workspaces, restarts, pending, faults, laterWorkspaces, laterImages} {
@@ -37,24 +33,24 @@ func (collector) Describe(to chan<- *prometheus.Desc) {
 }
 
 func (c collector) Collect(to chan<- prometheus.Metric) {
-	report := c.report()
+	agent := c.report()
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
-	gauge(buildInfo, 1, label(report.Version))
-	gauge(up, one(report.Trouble == ""))
-	gauge(lastLook, seconds(report.LookedAt))
-	gauge(pending, float64(len(report.Pending)))
-	gauge(faults, float64(len(report.Faults)))
+	gauge(buildInfo, 1, label(agent.Version))
+	gauge(up, one(agent.Trouble == ""))
+	gauge(lastLook, seconds(agent.SyncedAt))
+	gauge(pending, float64(len(agent.Pending)))
+	gauge(faults, float64(len(agent.Errors)))
 	images := 0
-	for _, w := range report.Waiting {
+	for _, w := range agent.Waiting {
 		if w.Workspace == "" {
 			images++
 		}
 	}
-	gauge(laterWorkspaces, float64(len(report.Waiting)-images))
+	gauge(laterWorkspaces, float64(len(agent.Waiting)-images))
 	gauge(laterImages, float64(images))
-	byState, byName := counts(report.Workspaces)
+	byState, byName := counts(agent.Workspaces)
 	for state, n := range byState {
 		gauge(workspaces, float64(n), state)
 	}
@@ -65,13 +61,13 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 
 // counts are how many workspaces are in each state, and the restarts of those
 // that have any. Maps, because a series that is given twice spoils the answer.
-func counts(all []plan.Status) (byState, restarts map[string]int) {
+func counts(all []report.Status) (byState, restarts map[string]int) {
 	byState, restarts = map[string]int{}, map[string]int{}
-	for _, state := range states {
-		byState[state] = 0
+	for _, state := range report.States {
+		byState[string(state)] = 0
 	}
 	for _, s := range all {
-		byState[label(s.State)]++
+		byState[label(string(s.State))]++
 		if s.Restarts > 0 {
 			restarts[label(s.Workspace)] += s.Restarts
 		}

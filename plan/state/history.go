@@ -1,21 +1,21 @@
-package plan
+package state
 
 import "time"
 
-// Entry is one line of the history: one step of one change, and how it went.
+// Entry is one line of the history: one step of one change, and its result.
 type Entry struct {
 	Time      time.Time // when the step began
-	Who       string    // the person or agent, as user@host
+	Who       string    // the user or agent, as user@host
 	Plan      string    // the plan's id
 	Workspace string
-	Action    Action
+	Action    string // a plan.Action
 	Reason    string // why the change was made
 	Step      string // the step's wording
 	Duration  time.Duration
-	Error     string // "" when the step was done
+	Error     string // "" when the step succeeded
 }
 
-// Failure is a change that did not reach its end.
+// Failure is a change that did not complete.
 type Failure struct {
 	Workspace string
 	Set       string

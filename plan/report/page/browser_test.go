@@ -1,4 +1,4 @@
-package web_test
+package page_test
 
 import (
 	"context"
@@ -16,8 +16,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/google/go-cmp/cmp"
 
-	"carrel/apply/watch/web"
-	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/report/page"
 )
 
 // browser is a tab of a real browser, with what it complained of.
@@ -153,16 +153,16 @@ func value[T any](b *browser, expression string) T {
 type agent struct {
 	*httptest.Server
 	handler http.Handler
-	report  atomic.Pointer[plan.Report]
+	report  atomic.Pointer[report.Agent]
 }
 
-func serve(t *testing.T, r plan.Report) *agent {
+func serve(t *testing.T, r report.Agent) *agent {
 	t.Helper()
 	a := &agent{}
 	a.report.Store(&r)
 	config := serving(r)
-	config.Report, config.Loopback = func() plan.Report { return *a.report.Load() }, true
-	a.handler = web.Handler(config)
+	config.Report, config.Loopback = func() report.Agent { return *a.report.Load() }, true
+	a.handler = page.Handler(config)
 	a.Server = httptest.NewServer(a.handler)
 	t.Cleanup(func() { a.Close() })
 	return a

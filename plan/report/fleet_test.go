@@ -1,4 +1,4 @@
-package plan_test
+package report_test
 
 import (
 	"bytes"
@@ -11,20 +11,22 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/state"
 	"carrel/schema"
 	"carrel/spec"
 )
 
 // fleet is two hosts, as they were seen an hour and a minute ago. The first has
 // bot, which is in order.
-func fleet() (plan.Fleet, spec.Set) {
+func fleet() (report.Fleet, spec.Set) {
 	s := inOrder()
 	s.now.Host, s.now.Time = "a", noon.Add(-time.Hour)
-	s.now.Records[0].Host, s.now.Containers[0].Host = "a", "a"
-	f := plan.Fleet{
+	s.now.Records[0].Host, s.now.Instances[0].Host = "a", "a"
+	f := report.Fleet{
 		Time: noon, Records: s.now.Records,
-		Seen:   []plan.State{s.now, {Host: "b", Time: noon.Add(-time.Minute), Records: s.now.Records, VolumesDir: "/volumes"}},
-		Agents: []plan.Agent{{Host: "a", Set: "s", Paths: []string{"/specs"}, SeenAt: noon.Add(-time.Second), LookedAt: noon.Add(-time.Minute), StartedAt: noon.Add(-time.Hour)}},
+		Observed: []state.State{s.now, {Host: "b", Time: noon.Add(-time.Minute), Records: s.now.Records, VolumesDir: "/volumes"}},
+		Agents:   []state.Agent{{Host: "a", Set: "s", Paths: []string{"/specs"}, SeenAt: noon.Add(-time.Second), SyncedAt: noon.Add(-time.Minute), StartedAt: noon.Add(-time.Hour)}},
 	}
 	return f, s.want
 }
@@ -40,15 +42,15 @@ func TestFleetPlansEachHostFromWhatItsAgentSaw(t *testing.T) {
 		"host a, as observed at 2026-01-01T11:00:00Z (1 hour ago)\nNothing to do for set s on host a: 1 unchanged",
 		"host b, as observed at 2026-01-01T11:59:00Z (1 minute ago)\nNothing to do for set s on host b: 0 unchanged",
 		"note: free names no host: it goes to the first that records it\n",
-		"note: host c has told nothing: no agent watches there with this store\n",
+		"note: host c was never observed: no agent (carrel watch) runs there with this store\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}
 	}
-	faults := v.Faults()
-	if len(faults) != 1 || !strings.HasSuffix(faults[0], ": on host b") || !strings.Contains(faults[0], `this host has no device "vendor.com/gpu=0"`) {
-		t.Errorf("faults: %v", faults)
+	errs := v.Errors()
+	if len(errs) != 1 || !strings.HasSuffix(errs[0], ": on host b") || !strings.Contains(errs[0], `this host has no device "vendor.com/gpu=0"`) {
+		t.Errorf("errs: %v", errs)
 	}
 	if !v.Empty() {
 		t.Error("there is something to do")
@@ -58,7 +60,7 @@ func TestFleetPlansEachHostFromWhatItsAgentSaw(t *testing.T) {
 
 func TestFleetOfOneHostTakesWhatAnyHostMayHave(t *testing.T) {
 	f, want := fleet()
-	f.Seen = f.Seen[:1]
+	f.Observed = f.Observed[:1]
 	want.Workspaces = append(want.Workspaces, wanted("free"))
 	v := f.Plan(want, []string{"/specs"}, plan.Options{})
 	if text := v.Text(); !strings.Contains(text, "+ free: create") || v.Empty() {
@@ -68,7 +70,7 @@ func TestFleetOfOneHostTakesWhatAnyHostMayHave(t *testing.T) {
 }
 
 // valid checks a plan of all hosts against the schema that others rely on.
-func valid(t *testing.T, v plan.FleetView) {
+func valid(t *testing.T, v report.FleetPlan) {
 	t.Helper()
 	compiler := jsonschema.NewCompiler()
 	for name, text := range map[string][]byte{"https://carrel.dev/schema/plan.schema.json": schema.Plan, "https://carrel.dev/schema/fleet.schema.json": schema.Fleet} {
@@ -99,16 +101,16 @@ func valid(t *testing.T, v plan.FleetView) {
 
 func TestFleetStatus(t *testing.T) {
 	f, _ := fleet()
-	f.Agents[0].Waiting = []plan.Waiting{{Workspace: "bot", Why: "exited 1", Tries: 4, Until: noon.Add(time.Minute)}}
-	f.Records = append(f.Records, plan.Record{Workspace: "lonely", Set: "s", Host: "z", Container: "lonely"})
+	f.Agents[0].Waiting = []state.Waiting{{Workspace: "bot", Why: "exited 1", Attempts: 4, Until: noon.Add(time.Minute)}}
+	f.Records = append(f.Records, state.Record{Workspace: "lonely", Set: "s", Host: "z", Container: "lonely"})
 	var lines []string
 	for _, s := range f.Status().Workspaces {
-		line := s.Host + " " + s.Workspace + " " + s.State
+		line := s.Host + " " + s.Workspace + " " + string(s.State)
 		if s.ObservedAt == nil {
 			line += ", never observed"
 		}
-		if s.NextTry != nil {
-			line += ", next " + plan.When(*s.NextTry, noon)
+		if s.NextRetry != nil {
+			line += ", next " + report.When(*s.NextRetry, noon)
 		}
 		lines = append(lines, line)
 	}
@@ -118,31 +120,31 @@ func TestFleetStatus(t *testing.T) {
 }
 
 func TestAgentsSayHowTheyAre(t *testing.T) {
-	a := plan.Agent{
-		Host: "a", Set: "s", Version: "v1", StartedAt: noon.Add(-3 * time.Hour), SeenAt: noon.Add(-time.Second), LookedAt: noon.Add(-4 * time.Second),
-		Pending: []plan.Pending{{Workspace: "bot", Action: plan.ActionDelete, Why: "it deletes data"}},
-		Waiting: []plan.Waiting{{Image: "x:1", Why: "it was not found", Tries: 2, Until: noon.Add(16 * time.Second)}},
-		Faults:  []plan.Fault{{Place: "a.yaml:3:5", Text: "it is wrong", Since: noon.Add(-time.Hour)}},
+	a := state.Agent{
+		Host: "a", Set: "s", Version: "v1", StartedAt: noon.Add(-3 * time.Hour), SeenAt: noon.Add(-time.Second), SyncedAt: noon.Add(-4 * time.Second),
+		Pending: []state.Pending{{Workspace: "bot", Action: string(plan.ActionDelete), Why: "it deletes data"}},
+		Waiting: []state.Waiting{{Image: "x:1", Why: "it was not found", Attempts: 2, Until: noon.Add(16 * time.Second)}},
+		Errors:  []state.SpecError{{Position: "a.yaml:3:5", Text: "it is wrong", Since: noon.Add(-time.Hour)}},
 	}
 	want := []string{
-		"agent of set s: carrel v1, up 3 hours, last look 4 seconds ago",
+		"agent of set s: carrel v1, up 3 hours, last sync 4 seconds ago",
 		"  pending: delete bot: it deletes data",
-		"  waiting: image x:1: it was not found (tried 2 times, next in 16 seconds)",
-		"  fault: a.yaml:3:5: it is wrong (for 1 hour)",
+		"  waiting: image x:1: it was not found (attempt 2, retry in 16 seconds)",
+		"  error: a.yaml:3:5: it is wrong (for 1 hour)",
 	}
-	if diff := cmp.Diff(want, a.Lines(noon)); diff != "" {
+	if diff := cmp.Diff(want, report.Lines(a, noon)); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
-	for want, change := range map[string]func(*plan.Agent){
-		"no heartbeat for 5 minutes":  func(a *plan.Agent) { a.SeenAt = noon.Add(-5 * time.Minute) },
-		"containerd does not answer":  func(a *plan.Agent) { a.Trouble = "containerd does not answer" },
-		"it has not looked yet":       func(a *plan.Agent) { a.LookedAt = time.Time{} },
-		"it was stopped 1 second ago": func(a *plan.Agent) { a.Trouble = plan.Stopped },
-		"last look 4 seconds ago":     func(*plan.Agent) {},
+	for want, change := range map[string]func(*state.Agent){
+		"no heartbeat for 5 minutes":  func(a *state.Agent) { a.SeenAt = noon.Add(-5 * time.Minute) },
+		"containerd does not answer":  func(a *state.Agent) { a.Trouble = "containerd does not answer" },
+		"not synced yet":       func(a *state.Agent) { a.SyncedAt = time.Time{} },
+		"it was stopped 1 second ago": func(a *state.Agent) { a.Trouble = state.Stopped },
+		"last sync 4 seconds ago":     func(*state.Agent) {},
 	} {
 		changed := a
 		change(&changed)
-		if got := changed.Health(noon); got != want {
+		if got := report.Health(changed, noon); got != want {
 			t.Errorf("health %q, want %q", got, want)
 		}
 	}

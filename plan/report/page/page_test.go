@@ -1,4 +1,4 @@
-package web_test
+package page_test
 
 import (
 	"context"
@@ -11,8 +11,9 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/google/go-cmp/cmp"
 
-	"carrel/apply/watch/web"
-	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/report/page"
+	"carrel/plan/state"
 )
 
 // lines is what one sees of each element, with the white space of a sentence.
@@ -34,8 +35,8 @@ func TestPageShowsEverything(t *testing.T) {
 		"#pending tbody tr":      {"scratch delete its spec is gone and it has data: carrel apply --allow-data-loss deletes it"},
 		"#faults tbody tr":       {`/etc/carrel/specs/gpu.yaml:5:15 this host has no device "nvidia.com/gpu=7" (it has nvidia.com/gpu=0, nvidia.com/gpu=1) 3 hours ago`},
 		"#waiting tbody tr":      {"bot-7 its task ended 5 times within a minute 5 in 42 seconds", "image ghcr.io/team/bot:9 the registry answers 503 2 in 3 minutes"},
-		"#workspaces caption":    {"6 workspaces: 2 running, 2 stopped, 1 held, 1 orphan."},
-		"#workspaces tbody.look": {"bot-7 stopped exit code 1, was out of memory, restarted 5 times next try in 42 seconds 20 seconds ago – ghcr.io/team/bot:8 ba5eba11ba5e start bot-7: the command ended at once with code 1", "scratch set lab held a change waits for a person – host docker.io/library/debian:13", "stray orphan – – –"},
+		"#workspaces caption":    {"6 workspaces: 2 running, 2 stopped, 1 orphan, 1 stopped by user."},
+		"#workspaces tbody.look": {"bot-7 stopped exit code 1, was out of memory, restarted 5 times next try in 42 seconds 20 seconds ago – ghcr.io/team/bot:8 ba5eba11ba5e start bot-7: the command ended at once with code 1", "scratch set lab stopped by user a change waits for a person – host docker.io/library/debian:13", "stray orphan – – –"},
 		"#workspaces tbody:not(.look)": {
 			"indexer running being changed 1 minute ago – ghcr.io/team/indexer:2",
 			"notebook stopped exit code 143 5 minutes ago 10.4.0.9 ghcr.io/team/notebook:2026.2 89abcdef0123",
@@ -67,32 +68,32 @@ func TestPageShowsEverything(t *testing.T) {
 // TestPageInShort is about the first line, which is all that many will read.
 func TestPageInShort(t *testing.T) {
 	b := openBrowser(t)
-	edit := func(fn func(r *plan.Report)) plan.Report {
+	edit := func(fn func(r *report.Agent)) report.Agent {
 		r := calm()
 		fn(&r)
 		return r
 	}
-	for want, r := range map[string]plan.Report{
+	for want, r := range map[string]report.Agent{
 		"✓ Everything is as the specs say. No change waits for a person, no spec has a fault, and nothing has to be tried again. Last look 2 seconds ago.": calm(),
-		"✕ The agent cannot do its work now. containerd is away Last look 2 seconds ago.":                                                                  edit(func(r *plan.Report) { r.Trouble = "containerd is away" }),
-		"… The agent has not looked yet.": edit(func(r *plan.Report) { r.LookedAt = time.Time{} }),
-		"! Not every workspace is as it should be. 1 workspace needs a look Last look 2 seconds ago.": edit(func(r *plan.Report) { r.Workspaces[0].State = "missing" }),
-		"! Something failed, and is tried again. 1 thing is tried again later Last look 2 seconds ago.": edit(func(r *plan.Report) {
-			r.Waiting = []plan.Waiting{{Image: "redis", Until: noon}}
+		"✕ The agent cannot do its work now. containerd is away Last look 2 seconds ago.":                                                                  edit(func(r *report.Agent) { r.Trouble = "containerd is away" }),
+		"… The agent has not looked yet.": edit(func(r *report.Agent) { r.SyncedAt = time.Time{} }),
+		"! Not every workspace is as it should be. 1 workspace needs a look Last look 2 seconds ago.": edit(func(r *report.Agent) { r.Workspaces[0].State = "missing" }),
+		"! Something failed, and is tried again. 1 thing is tried again later Last look 2 seconds ago.": edit(func(r *report.Agent) {
+			r.Waiting = []state.Waiting{{Image: "redis", Until: noon}}
 		}),
-		"… The agent is at work. No change waits for a person, no spec has a fault, and nothing has to be tried again. Last look 2 seconds ago.": edit(func(r *plan.Report) { r.Working = []string{"redis"} }),
+		"… The agent is at work. No change waits for a person, no spec has a fault, and nothing has to be tried again. Last look 2 seconds ago.": edit(func(r *report.Agent) { r.Working = []string{"redis"} }),
 	} {
 		b.open(serve(t, r).URL)
 		if diff := cmp.Diff([]string{want}, b.lines("#verdict")); diff != "" {
 			t.Errorf("in short (-want +got):\n%s", diff)
 		}
 	}
-	b.open(serve(t, plan.Report{Agent: calm().Agent}).URL)
+	b.open(serve(t, report.Agent{Agent: calm().Agent}).URL)
 	b.shows("#workspaces", "There are none yet. Put a spec where the agent watches")
 	b.shows("#recent", "The agent has changed nothing since it started.")
 	stuck := serving(calm())
 	stuck.Alive = func() bool { return false }
-	server := httptest.NewServer(web.Handler(stuck))
+	server := httptest.NewServer(page.Handler(stuck))
 	defer server.Close()
 	b.open(server.URL)
 	b.shows("#verdict", "The agent is stuck.", "restart it, and see its log")
@@ -205,11 +206,11 @@ func TestPageOfAnything(t *testing.T) {
 	r := busy()
 	r.Agent.Host, r.Agent.Set, r.Agent.Version, r.Agent.Paths = evil, evil, evil, []string{evil, long}
 	r.Trouble, r.Working, r.Notes = evil+long, []string{evil, long}, []string{evil, long}
-	r.Pending = []plan.Pending{{Workspace: evil, Action: plan.Action(evil), Why: long}}
-	r.Waiting = []plan.Waiting{{Workspace: long, Why: evil}, {Image: evil, Why: long}}
-	r.Faults = []plan.Fault{{Place: evil, Text: long}, {Text: evil}}
-	r.Workspaces = []plan.Status{{Workspace: evil, Set: long, State: evil, Address: evil, Image: long, Digest: evil + ":" + evil, LastError: evil + long}}
-	r.Recent = []plan.Recent{{Workspace: evil, Action: plan.Action(long), Reason: evil, Error: long}}
+	r.Pending = []state.Pending{{Workspace: evil, Action: evil, Why: long}}
+	r.Waiting = []state.Waiting{{Workspace: long, Why: evil}, {Image: evil, Why: long}}
+	r.Errors = []state.SpecError{{Position: evil, Text: long}, {Text: evil}}
+	r.Workspaces = []report.Status{{Workspace: evil, Set: long, State: report.State(evil), Address: evil, Image: long, Digest: evil + ":" + evil, LastError: evil + long}}
+	r.Recent = []state.Recent{{Workspace: evil, Action: long, Reason: evil, Error: long}}
 	b, a := openBrowser(t), serve(t, r)
 	b.do(chromedp.EmulateViewport(390, 800))
 	b.open(a.URL)

@@ -1,7 +1,8 @@
-package web
+package page
 
 import (
 	"bytes"
+	"carrel/plan/report"
 	"cmp"
 	"fmt"
 	"html/template"
@@ -10,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"carrel/plan"
 )
 
 var pageTemplate = template.Must(template.ParseFS(files, "page.html"))
@@ -35,7 +34,7 @@ func (c Config) page(w http.ResponseWriter, _ *http.Request) {
 
 // page is what the template is given: the report, and what people ask of it.
 type page struct {
-	plan.Report
+	report.Agent
 	Alive bool
 	Now   time.Time
 
@@ -43,18 +42,18 @@ type page struct {
 	Older             int   // changes that are not among Recent
 }
 
-func newPage(report plan.Report, alive bool, now time.Time) page {
-	p := page{Report: report, Alive: alive, Now: now}
+func newPage(agent report.Agent, alive bool, now time.Time) page {
+	p := page{Agent: agent, Alive: alive, Now: now}
 	if over := len(p.Recent) - manyRecent; over > 0 {
 		p.Recent, p.Older = p.Recent[:manyRecent], over
 	}
 	pending, next := p.open()
-	sorted := slices.SortedStableFunc(slices.Values(p.Workspaces), func(a, b plan.Status) int {
+	sorted := slices.SortedStableFunc(slices.Values(p.Workspaces), func(a, b report.Status) int {
 		return cmp.Compare(a.Workspace, b.Workspace)
 	})
 	for _, s := range sorted {
 		r := row{Status: s, Pending: pending[s.Workspace], Working: slices.Contains(p.Working, s.Workspace), now: now}
-		r.NextTry = cmp.Or(r.NextTry, next[s.Workspace])
+		r.NextRetry = cmp.Or(r.NextRetry, next[s.Workspace])
 		if s.Set != p.Set {
 			r.Foreign = s.Set
 		}
@@ -109,9 +108,9 @@ func (p page) Verdict() verdict {
 		return verdict{"bad", "✕", "The agent is stuck."}
 	case p.Trouble != "":
 		return verdict{"bad", "✕", "The agent cannot do its work now."}
-	case p.LookedAt.IsZero():
+	case p.SyncedAt.IsZero():
 		return verdict{"busy", "…", "The agent has not looked yet."}
-	case len(p.Pending)+len(p.Faults) > 0:
+	case len(p.Pending)+len(p.Errors) > 0:
 		return verdict{"warn", "!", "Something needs a person."}
 	case len(p.Troubled) > 0:
 		return verdict{"warn", "!", "Not every workspace is as it should be."}
@@ -132,15 +131,15 @@ func (p page) Counts() string {
 func (p page) HealthyCounts() string { return counted(p.Healthy) }
 
 func counted(rows []row) string {
-	byState := map[string]int{}
+	byState := map[report.State]int{}
 	for _, r := range rows {
 		byState[r.State]++
 	}
-	words := slices.SortedFunc(maps.Keys(byState), func(a, b string) int {
+	var words []string
+	for _, state := range slices.SortedFunc(maps.Keys(byState), func(a, b report.State) int {
 		return cmp.Or(cmp.Compare(byState[b], byState[a]), cmp.Compare(a, b))
-	})
-	for i, state := range words {
-		words[i] = fmt.Sprintf("%d %s", byState[state], state)
+	}) {
+		words = append(words, fmt.Sprintf("%d %s", byState[state], state))
 	}
 	return strings.Join(words, ", ")
 }

@@ -1,0 +1,87 @@
+package report
+
+import (
+	"fmt"
+	"time"
+
+	"carrel/plan"
+	"carrel/plan/state"
+)
+
+// noHeartbeat is how long an agent may report nothing before it counts as gone.
+const noHeartbeat = 2 * time.Minute
+
+// Agent is everything that an agent knows, for the page and for programs that
+// ask it.
+type Agent struct {
+	state.Agent
+	Workspaces []Status       `json:"workspaces"` // as they were at SyncedAt
+	Recent     []state.Recent `json:"recent"`     // changes that were carried out, newest first
+}
+
+// OfAgent joins what an agent reports with what it observed. Started is when a
+// process was started, zero when unknown; it may be nil.
+func OfAgent(a state.Agent, observed state.State, recent []state.Recent, started func(pid uint32) time.Time) Agent {
+	r := Agent{Agent: a, Workspaces: Statuses(observed), Recent: notNil(recent)}
+	r.Working, r.Pending, r.Waiting = notNil(r.Working), notNil(r.Pending), notNil(r.Waiting)
+	r.Errors, r.Notes, r.Paths = notNil(r.Errors), notNil(r.Notes), notNil(r.Paths)
+	for i := range r.Workspaces {
+		r.Workspaces[i] = r.Workspaces[i].Of(a).Up(started)
+	}
+	return r
+}
+
+// Gone reports whether an agent does not run, as far as can be told.
+func Gone(a state.Agent, now time.Time) bool {
+	return a.Trouble == state.Stopped || now.Sub(a.SeenAt) > noHeartbeat
+}
+
+// Health is how an agent is, in a few words.
+func Health(a state.Agent, now time.Time) string {
+	switch since := now.Sub(a.SeenAt); {
+	case a.Trouble == state.Stopped:
+		return fmt.Sprintf("it was stopped %s ago", plan.Since(since))
+	case since > noHeartbeat:
+		return fmt.Sprintf("no heartbeat for %s", plan.Since(since))
+	case a.Trouble != "":
+		return a.Trouble
+	case a.SyncedAt.IsZero():
+		return "not synced yet"
+	default:
+		return fmt.Sprintf("last sync %s ago", plan.Since(now.Sub(a.SyncedAt)))
+	}
+}
+
+// Lines are what an agent knows beyond the workspaces, one thing a line.
+func Lines(a state.Agent, now time.Time) []string {
+	lines := []string{fmt.Sprintf("agent of set %s: carrel %s, up %s, %s", a.Set, a.Version, plan.Since(now.Sub(a.StartedAt)), Health(a, now))}
+	if Gone(a, now) {
+		lines = []string{fmt.Sprintf("agent of set %s: it does not run, %s; its last report:", a.Set, Health(a, now))}
+	}
+	for _, p := range a.Pending {
+		lines = append(lines, fmt.Sprintf("  pending: %s %s: %s", p.Action, p.Workspace, p.Why))
+	}
+	for _, w := range a.Waiting {
+		what := w.Workspace
+		if w.Image != "" {
+			what = "image " + w.Image
+		}
+		lines = append(lines, fmt.Sprintf("  waiting: %s: %s (attempt %d, retry %s)", what, w.Why, w.Attempts, When(w.Until, now)))
+	}
+	for _, e := range a.Errors {
+		position := e.Position
+		if position != "" {
+			position += ": "
+		}
+		lines = append(lines, fmt.Sprintf("  error: %s%s (for %s)", position, e.Text, plan.Since(now.Sub(e.Since))))
+	}
+	return lines
+}
+
+// When is a time to come in the words of a person.
+func When(at, now time.Time) string {
+	if !at.After(now) {
+		return "now"
+	}
+	return "in " + plan.Since(at.Sub(now))
+}

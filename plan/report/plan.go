@@ -1,0 +1,178 @@
+// Package report is what people and programs read: a plan as text, Markdown and
+// JSON, the status of workspaces, what agents report, and all hosts of a store.
+//
+// Each form is made from the JSON struct, so that the forms cannot differ. The
+// package decides nothing: it reads values of the packages plan and state.
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"carrel/plan"
+)
+
+// Version is the version of a plan's JSON form, schema/plan.schema.json.
+const Version = 1
+
+// Plan is the JSON form of a plan.
+type Plan struct {
+	Version   int      `json:"version"`
+	ID        string   `json:"id"`
+	Set       string   `json:"set"`
+	Host      string   `json:"host"`
+	Summary   string   `json:"summary"`
+	Warnings  []string `json:"warnings"`
+	Changes   []Change `json:"changes"`
+	Unchanged int      `json:"unchanged"`
+	Elsewhere int      `json:"elsewhere"`
+	Notes     []string `json:"notes"`
+}
+
+// Change is the JSON form of one change.
+type Change struct {
+	Workspace string       `json:"workspace"`
+	Action    plan.Action  `json:"action"`
+	Cost      plan.Cost    `json:"cost"`
+	Reasons   []string     `json:"reasons"`
+	Fields    []plan.Field `json:"fields"`
+	Steps     []Step       `json:"steps"`
+}
+
+// Step is the JSON form of one step.
+type Step struct {
+	Step string `json:"step"` // its type
+	Text string `json:"text"` // its wording
+}
+
+// OfPlan is the JSON form of a plan.
+func OfPlan(p plan.Plan) Plan {
+	v := Plan{
+		Version: Version, ID: p.ID(), Set: p.Set, Host: p.Host, Summary: summary(p),
+		Warnings: notNil(warnings(p)), Changes: []Change{},
+		Unchanged: p.Unchanged, Elsewhere: p.Elsewhere, Notes: notNil(p.Notes),
+	}
+	for _, c := range p.Changes {
+		v.Changes = append(v.Changes, ofChange(c))
+	}
+	return v
+}
+
+func ofChange(c plan.Change) Change {
+	v := Change{
+		Workspace: c.Workspace, Action: c.Action, Cost: c.Cost,
+		Reasons: notNil(c.Reasons), Fields: notNil(c.Fields), Steps: []Step{},
+	}
+	for _, s := range c.Steps {
+		v.Steps = append(v.Steps, Step{Step: plan.StepName(s), Text: s.String()})
+	}
+	return v
+}
+
+// Print writes a plan for a person to read.
+func Print(out io.Writer, p plan.Plan) error {
+	_, err := io.WriteString(out, OfPlan(p).Text())
+	return err
+}
+
+// JSON is the plan for programs; schema/plan.schema.json describes it.
+func (v Plan) JSON() ([]byte, error) {
+	text, err := json.MarshalIndent(v, "", "  ")
+	return append(text, '\n'), err
+}
+
+// Text is the plan for a person to read.
+func (v Plan) Text() string {
+	var b strings.Builder
+	for _, warning := range v.Warnings {
+		fmt.Fprintf(&b, "WARNING: %s\n", warning)
+	}
+	fmt.Fprintf(&b, "%s\n", v.Summary)
+	for _, c := range v.Changes {
+		c.text(&b)
+	}
+	for i, note := range v.Notes {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "note: %s\n", note)
+	}
+	if len(v.Changes) > 0 {
+		fmt.Fprintf(&b, "\nplan %s\n", v.ID)
+	}
+	return b.String()
+}
+
+func (c Change) text(b *strings.Builder) {
+	fmt.Fprintf(b, "\n%3s %s: %s (cost: %s)\n", symbol(c.Action), c.Workspace, c.Action, c.Cost)
+	for _, f := range c.Fields {
+		fmt.Fprintf(b, "      %s\n", f)
+	}
+	for _, reason := range c.Reasons {
+		if !slices.ContainsFunc(c.Fields, func(f plan.Field) bool { return reason == f.Path+" changed" }) {
+			fmt.Fprintf(b, "      because: %s\n", reason)
+		}
+	}
+	for i, s := range c.Steps {
+		fmt.Fprintf(b, "      %d. %s\n", i+1, s.Text)
+	}
+}
+
+// symbol is how a diff marks an action.
+func symbol(a plan.Action) string {
+	switch a {
+	case plan.ActionCreate:
+		return "+"
+	case plan.ActionDelete, plan.ActionForget, plan.ActionDiscard:
+		return "-"
+	case plan.ActionReplace:
+		return "-/+"
+	default:
+		return "~"
+	}
+}
+
+func summary(p plan.Plan) string {
+	where := fmt.Sprintf("set %s on host %s", p.Set, p.Host)
+	rest := ""
+	if p.Elsewhere > 0 {
+		rest = fmt.Sprintf(", %d on other hosts", p.Elsewhere)
+	}
+	if p.Empty() {
+		return fmt.Sprintf("Nothing to do for %s: %d unchanged%s.", where, p.Unchanged, rest)
+	}
+	byAction := map[plan.Action]int{}
+	for _, c := range p.Changes {
+		byAction[c.Action]++
+	}
+	var counts []string
+	for _, a := range plan.Actions {
+		if n := byAction[a]; n > 0 {
+			counts = append(counts, fmt.Sprintf("%d to %s", n, a))
+		}
+	}
+	return fmt.Sprintf("Plan for %s: %s, %d unchanged%s.", where, strings.Join(counts, ", "), p.Unchanged, rest)
+}
+
+func warnings(p plan.Plan) []string {
+	var lines []string
+	if losses := p.Losses(); len(losses) > 0 {
+		lines = append(lines, fmt.Sprintf("this deletes data of %s permanently (it needs --allow-data-loss)", strings.Join(losses, ", ")))
+	}
+	if p.MassDelete() {
+		lines = append(lines, fmt.Sprintf("this deletes %d of the %d workspaces of set %s (it needs --allow-mass-delete)",
+			len(p.Deletes()), p.Owned, p.Set))
+	}
+	return lines
+}
+
+// notNil makes a list an empty one in JSON when it has nothing.
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

@@ -1,0 +1,135 @@
+package report_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/plan/state"
+	"carrel/schema"
+	"carrel/spec"
+)
+
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// scene is what is wanted and what exists; each test changes one that is in
+// perfect order.
+type scene struct {
+	want    spec.Set
+	now     state.State
+	options plan.Options
+}
+
+func wanted(name string) spec.Workspace {
+	w := spec.Default()
+	w.Name, w.Image, w.Source, w.Network.Mode = name, "docker.io/library/bot:v1", "/specs/"+name+".yaml", spec.NetworkNone
+	return w
+}
+
+func inOrder() *scene {
+	w := wanted("bot")
+	kept := w
+	return &scene{
+		want: spec.Set{Name: "s", Sources: []string{"/specs/"}, Workspaces: []spec.Workspace{w}},
+		now: state.State{
+			Host: "h", Time: noon,
+			Records: []state.Record{{Workspace: "bot", Set: "s", Host: "h", Source: w.Source, Container: "bot", Applied: &kept, Version: 3}},
+			Instances: []state.Instance{{
+				ID: "bot", Workspace: "bot", Set: "s", Host: "h", Applied: &kept, Volume: "/volumes/bot",
+				Image: "docker.io/library/bot@sha256:1", Digest: "sha256:1", Task: state.Task{Status: state.TaskRunning, PID: 7},
+			}},
+			Images:  map[string]state.Image{w.Image: {Name: w.Image, Digest: "sha256:1"}},
+			Volumes: []state.Volume{{Workspace: "bot", Path: "/volumes/bot"}}, VolumesDir: "/volumes",
+		},
+	}
+}
+
+// none makes the scene one without specs, records or containers.
+func (s *scene) none(which string) {
+	for word := range strings.FieldsSeq(which) {
+		switch word {
+		case "D":
+			s.want.Workspaces = nil
+			s.now.Records = append([]state.Record{}, s.now.Records...)
+			for i := range s.now.Records {
+				s.now.Records[i].Gone = true
+			}
+		case "R":
+			s.now.Records = nil
+		case "C":
+			s.now.Instances = nil
+		case "V":
+			s.now.Volumes = nil
+		case "I":
+			s.now.Images = nil
+		}
+	}
+}
+
+func TestJSONFitsItsSchema(t *testing.T) {
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema.Plan))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("plan.json", document); err != nil {
+		t.Fatal(err)
+	}
+	compiled := compiler.MustCompile("plan.json")
+	for _, change := range []func(*scene){
+		func(*scene) {},
+		func(s *scene) { s.none("R C V I") },
+		func(s *scene) { s.want.Workspaces[0].User = "7" },
+		func(s *scene) { s.none("D") },
+	} {
+		s := inOrder()
+		change(s)
+		p, err := plan.New(s.want, s.now, s.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := report.OfPlan(p).JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := compiled.Validate(value); err != nil {
+			t.Errorf("%v\n%s", err, text)
+		}
+	}
+}
+
+func TestStatuses(t *testing.T) {
+	s := inOrder()
+	s.now.Preserved = []state.Preserved{{Workspace: "gone", At: noon}}
+	var lines []string
+	for _, status := range report.Statuses(s.now) {
+		lines = append(lines, status.Workspace+" "+string(status.State))
+	}
+	if diff := cmp.Diff([]string{"bot running", "gone deleted"}, lines); diff != "" {
+		t.Errorf("statuses (-want +got):\n%s", diff)
+	}
+	for want, change := range map[report.State]func(*scene){
+		"missing":                 func(s *scene) { s.none("C") },
+		"orphan":                  func(s *scene) { s.none("R") },
+		"new":                     func(s *scene) { s.none("C"); s.now.Records[0].Container = "" },
+		"failed":                  func(s *scene) { s.none("C"); s.now.Records[0].Container, s.now.Records[0].LastError = "", "no image" },
+		"stopped":                 func(s *scene) { s.now.Instances[0].Task = state.Task{} },
+		report.StateStoppedByUser: func(s *scene) { s.now.Instances[0].Task = state.Task{}; s.now.Records[0].StoppedByUser = true },
+	} {
+		s := inOrder()
+		change(s)
+		if got := report.Statuses(s.now)[0].State; got != want {
+			t.Errorf("state %q, want %q", got, want)
+		}
+	}
+}

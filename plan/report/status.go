@@ -1,0 +1,186 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"carrel/plan/state"
+	"carrel/spec"
+)
+
+// State is what a workspace is doing, in a word.
+type State string
+
+// The states.
+const (
+	StateNew           State = "new"             // it has a record and is not made yet
+	StateFailed        State = "failed"          // it could not be made
+	StateCreated       State = "created"         // its task was made and never started
+	StateRunning       State = "running"         //
+	StatePaused        State = "paused"          //
+	StateUnknown       State = "unknown"         // its shim does not answer
+	StateStopped       State = "stopped"         // it has no task, or its task has ended
+	StateStoppedByUser State = "stopped by user" // carrel stop, until carrel start
+	StateMissing       State = "missing"         // its container is gone
+	StateOrphan        State = "orphan"          // no record knows it
+	StateDeleted       State = "deleted"         // only its preserved data is left
+	StateNotObserved   State = "not observed"    // no agent has reported its host
+)
+
+// States are all of them, in the order in which they are listed.
+var States = []State{
+	StateNew, StateFailed, StateCreated, StateRunning, StatePaused, StateUnknown, StateStopped, StateStoppedByUser,
+	StateMissing, StateOrphan, StateDeleted, StateNotObserved,
+}
+
+// Idle reports whether a workspace in this state does nothing, and that may be
+// just what its spec says.
+func (s State) Idle() bool {
+	return s == StateStopped || s == StateStoppedByUser || s == StateDeleted
+}
+
+// taskStates are the states that a container of ours has by its task.
+var taskStates = map[state.TaskStatus]State{
+	state.TaskNone: StateStopped, state.TaskCreated: StateCreated, state.TaskRunning: StateRunning,
+	state.TaskPaused: StatePaused, state.TaskStopped: StateStopped, state.TaskUnknown: StateUnknown,
+}
+
+// Status is one workspace of a host as it is now: its record and its live
+// state, joined.
+type Status struct {
+	Workspace     string      `json:"workspace"`
+	Set           string      `json:"set"`
+	Host          string      `json:"host"`
+	State         State       `json:"state"`
+	Running       bool        `json:"running"`
+	PID           uint32      `json:"pid,omitempty"`
+	UpSince       *time.Time  `json:"upSince,omitempty"`
+	ExitCode      *uint32     `json:"exitCode,omitempty"`
+	ExitedAt      *time.Time  `json:"exitedAt,omitempty"`
+	OOMKills      uint64      `json:"oomKills,omitempty"` // processes of the task that the kernel killed because memory ran out
+	Container     string      `json:"container,omitempty"`
+	Image         string      `json:"image,omitempty"`
+	Digest        string      `json:"digest,omitempty"`
+	Address       string      `json:"address,omitempty"`
+	Volume        string      `json:"volume,omitempty"`
+	Preserved     []time.Time `json:"preserved,omitempty"` // oldest first
+	StoppedByUser bool        `json:"stoppedByUser"`
+	LastError     string      `json:"lastError,omitempty"`
+	Restarts      int         `json:"restarts,omitempty"` // by an agent, in a row
+	NextRetry     *time.Time  `json:"nextRetry,omitempty"`
+	UpdatedAt     *time.Time  `json:"updatedAt,omitempty"`
+}
+
+// Statuses are the workspaces of the observed host, by name: all that have a
+// record, a container of ours, or preserved data.
+func Statuses(now state.State) []Status {
+	byName := map[string]*Status{}
+	of := func(name string) *Status {
+		if byName[name] == nil {
+			byName[name] = &Status{Workspace: name, Host: now.Host}
+		}
+		return byName[name]
+	}
+	for _, r := range now.Records {
+		if r.Host == now.Host {
+			of(r.Workspace).addRecord(r)
+		}
+	}
+	for _, c := range now.Instances {
+		if c.Workspace != "" && c.Host == now.Host {
+			of(c.Workspace).addInstance(c)
+		}
+	}
+	for _, v := range now.Volumes {
+		if s := byName[v.Workspace]; s != nil {
+			s.Volume = v.Path
+		}
+	}
+	for _, a := range now.Networks {
+		if s := byName[a.Workspace]; s != nil {
+			s.Address = strings.Join(a.Addresses, ", ")
+		}
+	}
+	for _, v := range now.Preserved {
+		s := of(v.Workspace)
+		s.State = cmp.Or(s.State, StateDeleted)
+		s.Preserved = append(s.Preserved, v.At)
+	}
+	all := make([]Status, 0, len(byName))
+	for _, s := range byName {
+		all = append(all, *s)
+	}
+	slices.SortFunc(all, func(a, b Status) int { return cmp.Compare(a.Workspace, b.Workspace) })
+	return all
+}
+
+func (s *Status) addRecord(r state.Record) {
+	s.Set, s.Container, s.StoppedByUser, s.LastError = r.Set, r.Container, r.StoppedByUser, r.LastError
+	s.State, s.UpdatedAt = StateMissing, &r.UpdatedAt
+	switch {
+	case r.Container == "" && r.LastError == "":
+		s.State = StateNew
+	case r.Container == "":
+		s.State = StateFailed
+	}
+	if r.Applied != nil {
+		s.Image = r.Applied.Image
+		if r.Applied.Network.Mode == spec.NetworkHost {
+			s.Address = "host"
+		}
+	}
+}
+
+func (s *Status) addInstance(c state.Instance) {
+	switch {
+	case s.UpdatedAt == nil:
+		s.Set, s.State, s.Container = c.Set, StateOrphan, c.ID
+	case s.Container != c.ID:
+		return // another one that has the label: plans report it
+	case s.StoppedByUser && !c.Task.Alive():
+		s.State = StateStoppedByUser
+	default:
+		s.State = taskStates[c.Task.Status]
+	}
+	s.Digest, s.Running, s.OOMKills = c.Digest, c.Task.Alive(), c.Task.OOMKills
+	if c.Applied != nil {
+		s.Image = c.Applied.Image
+	}
+	if s.Running {
+		s.PID = c.Task.PID
+	}
+	if c.Task.Status == state.TaskStopped {
+		s.ExitCode, s.ExitedAt = &c.Task.ExitCode, &c.Task.ExitedAt
+	}
+}
+
+// Of is the status with what the agents of its host know: how often it was
+// started in a row, and when that is retried.
+func (s Status) Of(agents ...state.Agent) Status {
+	for _, a := range agents {
+		if a.Host != s.Host {
+			continue
+		}
+		s.Restarts = max(s.Restarts, a.Restarts[s.Workspace])
+		for _, w := range a.Waiting {
+			if w.Workspace == s.Workspace {
+				s.Restarts, s.NextRetry = w.Attempts, &w.Until
+			}
+		}
+	}
+	return s
+}
+
+// Up is the status with the time since when its process runs. Started is when a
+// process was started, zero when unknown; it may be nil.
+func (s Status) Up(started func(pid uint32) time.Time) Status {
+	if started == nil || !s.Running {
+		return s
+	}
+	if since := started(s.PID); !since.IsZero() {
+		s.UpSince = &since
+	}
+	return s
+}
