@@ -114,7 +114,7 @@ func TestFleetStatus(t *testing.T) {
 		}
 		lines = append(lines, line)
 	}
-	if diff := cmp.Diff([]string{"a bot running, next in 1 minute", "z lonely not seen, never observed"}, lines); diff != "" {
+	if diff := cmp.Diff([]string{"a bot running, next in 1 minute", "z lonely not observed, never observed"}, lines); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
 }
