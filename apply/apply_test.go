@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"carrel/apply"
-	"carrel/drivers/memory"
+	"carrel/drivers/drivertest/memory"
 	"carrel/plan"
 	"carrel/plan/report"
 	"carrel/plan/state"
@@ -94,14 +94,14 @@ func TestAWorkspaceThroughItsLife(t *testing.T) {
 	w.Write("bot", "work", "done")
 	w.settled(`
 container bot: workspace bot, set s, image agent:v1@sha256:v1, task "running"
-record bot: set s, container "bot", image "agent:v1", held false, error ""
+record bot: set s, container "bot", image "agent:v1", stopped by user false, error ""
 volume bot: map[seed:v1 work:done]`)
 
 	w.wish(workspace("bot", "agent:v2"))
 	w.mustApply()
 	upgraded := `
 container bot: workspace bot, set s, image agent:v2@sha256:v2, task "running"
-record bot: set s, container "bot", image "agent:v2", held false, error ""
+record bot: set s, container "bot", image "agent:v2", stopped by user false, error ""
 volume bot: map[seed:v1 work:done]`
 	w.settled(upgraded)
 
@@ -139,7 +139,7 @@ func TestFailedReplaceIsRolledBack(t *testing.T) {
 		for _, want := range []string{
 			`container bot: workspace bot, set s, image agent:v1@sha256:v1, task "running"`,
 			`container other: workspace other, set s, image agent:v2@sha256:v2, task "running"`,
-			`record bot: set s, container "bot", image "agent:v1", held false, error "start bot:`,
+			`record bot: set s, container "bot", image "agent:v1", stopped by user false, error "start bot:`,
 			"volume bot: map[seed:v1 work:done]",
 		} {
 			if !strings.Contains(text, want) {

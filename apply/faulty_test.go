@@ -3,7 +3,7 @@ package apply_test
 import (
 	"context"
 
-	"carrel/drivers/memory"
+	"carrel/drivers/drivertest/memory"
 	"carrel/plan"
 	"carrel/plan/state"
 )

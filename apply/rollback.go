@@ -18,7 +18,9 @@ const noteTimeout = 10 * time.Second
 // before, or may have. A record that could not be written is no reason to take
 // down what runs now: the next plan makes up for it.
 func disturbed(c plan.Change, failed int) bool {
-	return c.Previous != nil && !plan.Settles(c.Steps[failed]) && slices.ContainsFunc(c.Steps[:failed+1], plan.Disturbs)
+	role := c.Steps[failed].Role()
+	return c.Previous != nil && role != plan.Record && role != plan.Tidy &&
+		slices.ContainsFunc(c.Steps[:failed+1], func(s plan.Step) bool { return s.Role() == plan.Disturb })
 }
 
 // rollBack looks again and brings the workspace to what it was before the

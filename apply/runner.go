@@ -136,7 +136,7 @@ func (r *run) steps(c plan.Change, free func()) (history []state.Entry, failed *
 			return append(history, entry), &StepError{Workspace: c.Workspace, Step: s, Err: err, index: i}
 		}
 		history = append(history, entry)
-		if plan.NotesHistory(s) {
+		if s.Role() == plan.Record {
 			history = nil
 		}
 		r.report(Event{Kind: Done, Workspace: c.Workspace, Step: s, Took: entry.Duration})

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 
+	"carrel/plan/decide"
 	"carrel/spec"
 )
 
@@ -13,18 +14,18 @@ import (
 func (p Plan) ID() string {
 	type change struct {
 		Workspace string
-		Action    Action
-		Cost      Cost
-		Fields    []Field
+		Action    decide.Action
+		Cost      decide.Cost
+		Fields    []decide.Field
 		Steps     []string
-		Wish      *spec.Workspace
+		Desired   *spec.Workspace
 	}
 	content := struct {
 		Set, Host string
 		Changes   []change
 	}{Set: p.Set, Host: p.Host}
 	for _, c := range p.Changes { // reasons tell how long ago something was: they are left out
-		one := change{c.Workspace, c.Action, c.Cost, c.Fields, nil, c.wish}
+		one := change{c.Workspace, c.Action, c.Cost, c.Fields, nil, c.desired}
 		for _, s := range c.Steps {
 			one.Steps = append(one.Steps, StepName(s)+" "+s.String())
 		}
@@ -36,4 +37,10 @@ func (p Plan) ID() string {
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:6])
+}
+
+// IsID reports whether a word has the form of a plan's id.
+func IsID(word string) bool {
+	sum, err := hex.DecodeString(word)
+	return err == nil && len(sum) == 6
 }

@@ -1,9 +1,22 @@
-// Package plan decides what to do: it compares what the specs want with what
-// exists, and says which steps lead from one to the other, and why.
+// Package plan decides what to do: it compares the specs with what exists, and
+// says which steps lead from one to the other, and why.
 //
-// It is pure: values in, values out. It reads nothing, asks nothing, and knows
-// no time but the one of the observation. Carrying a plan out is package
-// apply's.
+// It does so in four stages, each a function of values:
+//
+//   - pair (pair.go, observed.go) brings together what is desired, recorded and
+//     observed of each workspace: a subject
+//   - decide (decide*.go) says what is to become of a subject, in words that
+//     every engine has: a decision
+//   - lower (lower.go, builder.go) turns a decision into the steps of
+//     containerd, over a World
+//   - check (check.go) looks at the plan as a whole
+//
+// A World (world.go) is a host that can be simulated: each step says what it
+// does to one. Commands for one workspace (verbs.go, dataverbs.go) make their
+// decisions themselves, and share the rest.
+//
+// The package is pure: it reads nothing, asks nothing, and knows no time but the
+// one of the observation. Carrying a plan out is the work of package apply.
 package plan
 
 import (
@@ -13,6 +26,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"carrel/plan/decide"
 	"carrel/plan/state"
 	"carrel/spec"
 )
@@ -33,10 +47,10 @@ type Change struct {
 	Workspace string
 	Set       string
 	Host      string
-	Action    Action
-	Cost      Cost
+	Action    decide.Action
+	Cost      decide.Cost
 	Reasons   []string
-	Fields    []Field
+	Fields    []decide.Field
 	Steps     []Step
 
 	// Recorded is whether the workspace has a record, or is to have one.
@@ -49,114 +63,81 @@ type Change struct {
 	// First is whether nothing was known of the workspace.
 	First bool
 
-	wish *spec.Workspace
+	desired *spec.Workspace
 }
 
 // Source is the file that describes the workspace; "" when none does.
 func (c Change) Source() string {
-	if c.wish == nil {
+	if c.desired == nil {
 		return ""
 	}
-	return c.wish.Source
+	return c.desired.Source
 }
 
 // Previous is a workspace as it is before a change.
 type Previous struct {
 	Spec    spec.Workspace
 	Image   string // the name in containerd's image store, by digest
+	Digest  string // of the image
 	Running bool
 }
 
-// Action is what a change does to a workspace.
-type Action string
+// Options are the choices a person has in planning.
+type Options = decide.Options
 
-// The actions.
-const (
-	ActionCreate  Action = "create"
-	ActionAdopt   Action = "adopt"
-	ActionUpdate  Action = "update"
-	ActionStart   Action = "start"
-	ActionStop    Action = "stop"
-	ActionRestart Action = "restart"
-	ActionReplace Action = "replace"
-	ActionDelete  Action = "delete"
-	ActionForget  Action = "forget"
-	ActionRepair  Action = "repair"
-	ActionSwap    Action = "swap data"
-	ActionDiscard Action = "discard data" // that was preserved
-	ActionClean   Action = "clean"        // what an earlier run left of a workspace
-
-	ActionRollback Action = "rollback" // never planned by New
-)
-
-// Actions are those that plans have, in the order in which they are summed up.
-var Actions = []Action{
-	ActionCreate, ActionAdopt, ActionUpdate, ActionStart, ActionStop, ActionRestart,
-	ActionReplace, ActionRepair, ActionSwap, ActionDelete, ActionForget, ActionDiscard, ActionClean,
-}
-
-// Cost is what a change does to what runs now.
-type Cost string
-
-// The cost classes.
-const (
-	CostNone       Cost = "none"         // nothing that exists is disturbed
-	CostInPlace    Cost = "in place"     // changed while it runs
-	CostRestart    Cost = "restart"      // the process ends; the container and the data stay
-	CostReplace    Cost = "replace"      // a new container; the data stays
-	CostRemoval    Cost = "removal"      // the container goes; the data is preserved
-	CostDataAtRisk Cost = "data at risk" // data is deleted
-)
-
-// Options are the choices a person has in planning. The zero value is the
-// usual plan.
-type Options struct {
-	// AdoptPrefixes are put before a workspace's name to find a container
-	// that carrel did not make. The bare name is always tried.
-	AdoptPrefixes []string
-
-	// PruneOrphans deletes containers of the set that no spec and no record
-	// knows. Their data is preserved.
-	PruneOrphans bool
-
-	// Busy are workspaces that are being changed: nothing is planned for them.
-	Busy map[string]bool
-}
-
-// New compares what is wanted with what exists now. Its error is a spec.Errors
-// with every reason why the specs cannot be carried out on this host; then
-// there is no plan, and nothing is to be changed.
+// New compares what is desired with what exists now. Its error is a spec.Errors
+// with every reason why the specs cannot be carried out on this host; then there
+// is no plan, and nothing is to be changed.
 func New(want spec.Set, now state.State, opts Options) (Plan, error) {
-	p := newPlanner(want, now, opts)
-	p.all()
-	return p.finish()
+	p, errs := Around(want, now, opts)
+	if err := errs.Err(); err != nil {
+		return Plan{}, err
+	}
+	return p, nil
 }
 
-// Around is New for a host that nobody watches over: a workspace with a fault
+// Around is New for a host that nobody watches over: a workspace with an error
 // is left as it is, and all others are planned for.
 func Around(want spec.Set, now state.State, opts Options) (Plan, spec.Errors) {
-	p := newPlanner(want, now, opts)
-	p.all()
-	p.sort()
-	return p.plan, p.faults
+	f := decide.Frame{Set: want, Now: now, Options: opts}
+	subjects, owned := decide.Pair(f)
+	host := newObserved(f)
+	decisions := make([]decide.Decision, len(subjects))
+	for i, s := range subjects {
+		decisions[i] = decide.Decide(f, host.subject(s))
+	}
+	p, errs := lowerAll(f, decisions)
+	p.Owned = owned
+	check(f, &p)
+	return p, errs
 }
 
-// all plans for everything.
-func (p *planner) all() {
-	for _, s := range p.subjects() {
-		if p.opts.Busy[s.name] {
-			p.left[s.name] = true
-			continue
+// lowerAll makes the plan of decisions: those to change something become
+// changes, the others are counted.
+func lowerAll(f decide.Frame, decisions []decide.Decision) (p Plan, errs spec.Errors) {
+	p = Plan{Set: f.Set.Name, Host: f.Now.Host}
+	w := NewWorld(f.Now)
+	for _, d := range decisions {
+		p.Notes = append(p.Notes, d.Notes...)
+		switch d.Counted {
+		case decide.Unchanged:
+			p.Unchanged++
+		case decide.Elsewhere:
+			p.Elsewhere++
 		}
-		before := len(p.faults)
-		p.decide(s)
-		p.left[s.name] = len(p.faults) > before
+		switch {
+		case len(d.Errors) > 0:
+			errs = append(errs, d.Errors...)
+		case d.Action != "":
+			change, err := lower(f, d, w)
+			if err != nil {
+				errs = append(errs, spec.Error{Pos: d.Position(), Msg: err.Error()})
+				continue
+			}
+			p.Changes = append(p.Changes, change)
+		}
 	}
-	p.orphans()
-	p.abandoned()
-	p.clean()
-	p.devicesNoted()
-	p.networkNoted()
+	return p, errs
 }
 
 // Empty reports whether there is nothing to do.
@@ -184,24 +165,11 @@ func (p Plan) MassDelete() bool {
 func (p Plan) Losses() []string {
 	var names []string
 	for _, c := range p.Changes {
-		if c.Cost == CostDataAtRisk {
+		if c.Cost == decide.CostDataAtRisk {
 			names = append(names, c.Workspace)
 		}
 	}
 	return names
-}
-
-func (p *planner) finish() (Plan, error) {
-	if err := p.faults.Err(); err != nil {
-		return Plan{}, err
-	}
-	p.sort()
-	return p.plan, nil
-}
-
-func (p *planner) sort() {
-	slices.SortFunc(p.plan.Changes, byWorkspace)
-	slices.Sort(p.plan.Notes)
 }
 
 func byWorkspace(a, b Change) int { return cmp.Compare(a.Workspace, b.Workspace) }
@@ -213,17 +181,19 @@ func (p Plan) Only(keep func(Change) bool) Plan {
 }
 
 // Deletes reports whether the change takes its workspace away.
-func (c Change) Deletes() bool { return c.Action == ActionDelete || c.Action == ActionForget }
+func (c Change) Deletes() bool {
+	return c.Action == decide.ActionDelete || c.Action == decide.ActionRemoveRecord
+}
 
 // Key names what the change is to achieve: it stays the same while the change
 // is wanted again and again, whatever its steps are.
 func (c Change) Key() string {
 	text, err := json.Marshal(struct {
 		Workspace string
-		Action    Action
-		Fields    []Field
+		Action    decide.Action
+		Fields    []decide.Field
 		Wish      *spec.Workspace
-	}{c.Workspace, c.Action, c.Fields, c.wish})
+	}{c.Workspace, c.Action, c.Fields, c.desired})
 	if err != nil {
 		panic(err) // strings, numbers and lists of them cannot fail to encode
 	}

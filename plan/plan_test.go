@@ -66,7 +66,7 @@ func (s *scene) strange(volume, snapshot string) {
 func (s *scene) text() string {
 	p, err := plan.New(s.want, s.now, s.options)
 	if err != nil {
-		return "fault: " + err.Error() + "\n"
+		return "error: " + err.Error() + "\n"
 	}
 	text, _, _ := strings.Cut(report.OfPlan(p).Text(), "\nplan ")
 	return text
@@ -185,14 +185,14 @@ func TestTable(t *testing.T) {
       7. record bot
 `},
 		{"D R C, a stranger's in the place of ours", func(s *scene) { s.strange("", "rootfs-1") },
-			"fault: /specs/bot.yaml: container bot is not carrel's, and workspace bot has a volume on this host (delete or rename that container)\n"},
-		{"R C, a stranger's in the place of ours", func(s *scene) { s.none("D"); s.strange("", "rootfs-1") }, `Plan for set s on host h: 1 to forget, 0 unchanged.
+			"error: /specs/bot.yaml: container bot is not carrel's, and workspace bot has a volume on this host (delete or rename that container)\n"},
+		{"R C, a stranger's in the place of ours", func(s *scene) { s.none("D"); s.strange("", "rootfs-1") }, `Plan for set s on host h: 1 to remove record, 0 unchanged.
 
-  - bot: forget (cost: removal)
+  - bot: remove record (cost: removal)
       because: no spec describes it any more
-      because: container missing in containerd
+      because: its container is missing
       1. preserve data of bot
-      2. forget bot
+      2. remove the record of bot
 `},
 		{"D, and a root filesystem", func(s *scene) {
 			s.none("R C V")
@@ -223,7 +223,7 @@ Plan for set s on host h: 1 to delete, 0 unchanged.
       2. discard data of bot
       3. delete container bot
       4. remove discarded data of bot
-      5. forget bot
+      5. remove the record of bot
 `},
 		{"R C, adopted and never replaced", func(s *scene) {
 			s.none("D V")
@@ -237,7 +237,7 @@ Plan for set s on host h: 1 to delete, 0 unchanged.
       2. copy data of bot from /data in root filesystem rootfs-1
       3. preserve data of bot
       4. delete container bot
-      5. forget bot
+      5. remove the record of bot
 `},
 		{"D R C, and new data with each container", func(s *scene) {
 			s.want.Workspaces[0].PreserveData, s.now.Instances[0].Applied.PreserveData = spec.PreserveNever, spec.PreserveNever
@@ -309,7 +309,7 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
       2. detach network of bot
       3. preserve data of bot
       4. delete container bot
-      5. forget bot
+      5. remove the record of bot
 `},
 		{"the network of a workspace that is gone", func(s *scene) { s.network(); s.none("D R C V") }, `Plan for set s on host h: 1 to clean, 0 unchanged.
 
@@ -323,7 +323,7 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
   + bot: create (cost: none)
       image: docker.io/library/bot:v1
       network.mode: none
-      because: container missing in containerd
+      because: its container is missing
       1. create container bot from docker.io/library/bot:v1
       2. start bot
       3. record bot
@@ -335,15 +335,15 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
       1. stop bot within 10s
       2. preserve data of bot
       3. delete container bot
-      4. forget bot
+      4. remove the record of bot
 `},
-		{"R", func(s *scene) { s.none("D C") }, `Plan for set s on host h: 1 to forget, 0 unchanged.
+		{"R", func(s *scene) { s.none("D C") }, `Plan for set s on host h: 1 to remove record, 0 unchanged.
 
-  - bot: forget (cost: removal)
+  - bot: remove record (cost: removal)
       because: no spec describes it any more
-      because: container missing in containerd
+      because: its container is missing
       1. preserve data of bot
-      2. forget bot
+      2. remove the record of bot
 `},
 		{"C, an orphan", func(s *scene) { s.none("D R") }, `Nothing to do for set s on host h: 0 unchanged.
 
@@ -392,8 +392,8 @@ func TestDecisions(t *testing.T) {
 		{"held", func(s *scene) {
 			s.now.Records[0].StoppedByUser = true
 			s.now.Instances[0].Task = state.Task{}
-		}, []string{"Nothing to do", "note: bot is held"}},
-		{"held and running", func(s *scene) { s.now.Records[0].StoppedByUser = true }, []string{"~ bot: stop", "1. stop bot", "2. record bot as held"}},
+		}, []string{"Nothing to do", "note: bot is stopped by user"}},
+		{"held and running", func(s *scene) { s.now.Records[0].StoppedByUser = true }, []string{"~ bot: stop", "1. stop bot", "2. record bot as stopped by user"}},
 		{"held, and its spec changed", func(s *scene) {
 			s.now.Records[0].StoppedByUser = true
 			s.now.Instances[0].Task = state.Task{}
@@ -401,13 +401,13 @@ func TestDecisions(t *testing.T) {
 		}, []string{"labels.a: (unset) -> b", "2. start bot", "3. record bot\n"}},
 		{"a failure before", func(s *scene) { s.now.Records[0].LastError = "no space" }, []string{"because: the last apply failed: no space"}},
 		{"volume lost", func(s *scene) { s.none("V") },
-			[]string{"fault:", "the volume of workspace bot, /volumes/bot, is missing (mount or bring back what is missing"}},
-		{"volume and container lost", func(s *scene) { s.none("V C") }, []string{"fault:", "the volume of workspace bot, /volumes/bot, is missing"}},
+			[]string{"error:", "the volume of workspace bot, /volumes/bot, is missing (mount or bring back what is missing"}},
+		{"volume and container lost", func(s *scene) { s.none("V C") }, []string{"error:", "the volume of workspace bot, /volumes/bot, is missing"}},
 		{"volume lost, and data of long ago", func(s *scene) {
 			s.none("V")
 			s.now.Instances[0].CreatedAt = noon.Add(-time.Hour)
 			s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-2 * time.Hour)}}
-		}, []string{"fault:", "is missing"}},
+		}, []string{"error:", "is missing"}},
 		{"volume preserved by a run that was cut short", func(s *scene) {
 			s.none("V")
 			s.now.Instances[0].CreatedAt = noon.Add(-2 * time.Hour)
@@ -477,10 +477,10 @@ func TestDecisions(t *testing.T) {
 		{"described by nobody knows what", func(s *scene) { s.none("D"); s.now.Records[0].Source = "" },
 			[]string{"Nothing to do", "note: bot stays: its record does not say what described it"}},
 		{"of another host", func(s *scene) { s.want.Workspaces[0].Host = "x"; s.none("R C") }, []string{"Nothing to do", "1 on other hosts"}},
-		{"moved to another host", func(s *scene) { s.want.Workspaces[0].Host = "x" }, []string{"fault:", "workspace bot is on this host, h, with its data; its spec moves it to x"}},
-		{"of another set", func(s *scene) { s.now.Records[0].Set = "t" }, []string{"fault:", "workspace bot belongs to set t, this is set s"}},
-		{"a container of another set", func(s *scene) { s.none("R"); s.now.Instances[0].Set = "t" }, []string{"fault:", "container bot belongs to set t"}},
-		{"a kept spec that cannot be read", func(s *scene) { s.now.Instances[0].Fault = "newer" }, []string{"fault:", "container bot: newer"}},
+		{"moved to another host", func(s *scene) { s.want.Workspaces[0].Host = "x" }, []string{"error:", "workspace bot is on this host, h, with its data; its spec moves it to x"}},
+		{"of another set", func(s *scene) { s.now.Records[0].Set = "t" }, []string{"error:", "workspace bot belongs to set t, this is set s"}},
+		{"a container of another set", func(s *scene) { s.none("R"); s.now.Instances[0].Set = "t" }, []string{"error:", "container bot belongs to set t"}},
+		{"a kept spec that cannot be read", func(s *scene) { s.now.Instances[0].Fault = "newer" }, []string{"error:", "container bot: newer"}},
 		{"out of memory", task(state.Task{Status: state.TaskStopped, ExitCode: 137, ExitedAt: noon.Add(-3 * time.Minute), OOMKills: 1}),
 			[]string{"because: exited 137, out of memory, 3 minutes ago"}},
 		{"a network in order", func(s *scene) { s.network() }, []string{"Nothing to do"}},
@@ -518,15 +518,15 @@ func TestDecisions(t *testing.T) {
 			s.network(spec.Port{Host: 80, Container: 80, Protocol: "tcp"})
 			s.now.Networks = append(s.now.Networks, state.Attachment{Workspace: "web", Set: "t",
 				Ports: []spec.Port{{Host: 80, Container: 1, Protocol: "tcp", HostIP: "127.0.0.1"}}})
-		}, []string{"fault:", "port 80/tcp of the host is published by workspace web of set t (choose another port)"}},
+		}, []string{"error:", "port 80/tcp of the host is published by workspace web of set t (choose another port)"}},
 		{"a device that is not here", func(s *scene) {
 			s.want.Workspaces[0].Devices = []string{"a/b=c"}
 			s.now.Devices = state.Devices{Found: map[string]string{"a/b=d": "1"}, Folders: []string{"/etc/cdi"}}
-		}, []string{"fault:", `this host has no device "a/b=c" (it has a/b=d; searched /etc/cdi)`}},
+		}, []string{"error:", `this host has no device "a/b=c" (it has a/b=d; searched /etc/cdi)`}},
 		{"a mount that is not here", func(s *scene) {
 			s.want.Workspaces[0].Mounts = []spec.Mount{{Source: "/srv/models", Target: "/models"}}
 			s.now.Absent = map[string]bool{"/srv/models": true}
-		}, []string{"fault:", "this host has no /srv/models (create it, or correct the path)"}},
+		}, []string{"error:", "this host has no /srv/models (create it, or correct the path)"}},
 		{"a device", func(s *scene) {
 			s.want.Workspaces[0].Devices = []string{"a/b=c"}
 			s.now.Devices = state.Devices{Found: map[string]string{"a/b=c": "1"}, Warnings: []string{"x.json: broken"}}

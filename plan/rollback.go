@@ -1,38 +1,44 @@
 package plan
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
+	"carrel/plan/decide"
 	"carrel/plan/state"
 	"carrel/spec"
 )
 
 // Rollback plans the way back from a change that failed half-way: the previous
-// spec is the wish, made from the very image that ran, and the task runs if it
-// did before.
+// spec is desired, made from the very image that ran, and the process runs if it
+// did before. Data that the change discarded returns, and no other: the trash may
+// have what an earlier change discarded.
 func Rollback(failed Change, now state.State) (Change, error) {
 	previous := failed.Previous
 	now.Images = maps.Clone(now.Images)
 	if now.Images == nil {
 		now.Images = map[string]state.Image{}
 	}
-	now.Images[previous.Spec.Image] = state.Image{Name: previous.Image, Digest: previous.Image}
-	now.Trash = slices.DeleteFunc(slices.Clone(now.Trash), func(t state.Trashed) bool { return t.Workspace != failed.Workspace })
-	p := newPlanner(spec.Set{Name: failed.Set, Workspaces: []spec.Workspace{previous.Spec}}, now, Options{})
-	p.back = true
-	for _, s := range p.subjects() {
-		if s.name == failed.Workspace {
-			s.resume = previous.Running
-			p.decide(s)
+	now.Images[previous.Spec.Image] = state.Image{Name: previous.Image, Digest: cmp.Or(previous.Digest, previous.Image), Source: previous.Digest}
+	now.Trash = slices.DeleteFunc(slices.Clone(now.Trash), func(t state.Trashed) bool {
+		return !slices.Contains(failed.Steps, Step(DiscardData{Workspace: t.Workspace, At: t.At}))
+	})
+	f := decide.Frame{Set: spec.Set{Name: failed.Set, Workspaces: []spec.Workspace{previous.Spec}}, Now: now, Back: true}
+	host := newObserved(f)
+	var decisions []decide.Decision
+	subjects, _ := decide.Pair(f)
+	for _, s := range subjects {
+		if s.Name == failed.Workspace {
+			s.RunAnyway = previous.Running
+			decisions = append(decisions, decide.Decide(f, host.subject(s)))
 		}
 	}
-	p.clean()
-	plan, err := p.finish()
-	if err != nil || len(plan.Changes) == 0 {
+	p, errs := lowerAll(f, decisions)
+	if err := errs.Err(); err != nil || len(p.Changes) == 0 {
 		return Change{Workspace: failed.Workspace}, err
 	}
-	back := plan.Changes[0]
-	back.Action, back.Previous = ActionRollback, nil
+	back := p.Changes[0]
+	back.Action, back.Previous = decide.ActionRollback, nil
 	return back, nil
 }

@@ -1,194 +1,164 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"carrel/plan/decide"
 	"carrel/plan/state"
 	"carrel/spec"
 )
 
-// Stop plans to end the task of workspaces and to keep it ended: they are on
-// hold until they are started by a person or their spec changes.
+// Stop plans to end the tasks of workspaces. They stay stopped until a person
+// starts them or their specs change.
 func Stop(now state.State, names ...string) (Plan, error) {
-	return each(now, names, func(p *planner, s subject) {
-		change := Change{Action: ActionStop, Cost: CostRestart, Reasons: []string{"asked for"}}
-		if held(s) && (s.container == nil || !s.container.Task.Alive()) {
-			p.plan.Unchanged++
-			return
-		}
-		// The hold is written first: if the run is cut short, the next plan
-		// ends the task, and does not start it again.
-		p.hold(s, &change, true)
-		if s.container != nil {
-			change.Steps = append(change.Steps, stop(s))
-		}
-		p.detach(s, &change)
-		p.add(s, change)
-	})
+	return each(now, names, (*decide.Decision).Stop)
 }
 
-// Start plans to end the hold of workspaces and to start their tasks.
+// Start plans to start the tasks of workspaces, also of those that a person
+// stopped.
 func Start(now state.State, names ...string) (Plan, error) {
-	return each(now, names, func(p *planner, s subject) {
-		if !p.startable(s) {
-			return
-		}
-		change := Change{Action: ActionStart, Cost: CostNone, Reasons: []string{"asked for"}}
-		if !held(s) && s.container.Task.Status == state.TaskRunning {
-			p.plan.Unchanged++
-			return
-		}
-		p.hold(s, &change, false)
-		p.start(s, &change, networkOf(s), s.container.ID)
-		p.add(s, change)
-	})
+	return each(now, names, (*decide.Decision).Start)
 }
 
 // Restart plans to end the tasks of workspaces and to start them anew.
 func Restart(now state.State, names ...string) (Plan, error) {
-	return each(now, names, func(p *planner, s subject) {
-		if !p.startable(s) {
-			return
-		}
-		change := Change{Action: ActionRestart, Cost: CostRestart, Reasons: []string{"asked for"}}
-		p.hold(s, &change, false)
-		change.Steps = append(change.Steps, stop(s))
-		p.start(s, &change, networkOf(s), s.container.ID)
-		p.add(s, change)
-	})
+	return each(now, names, (*decide.Decision).Restart)
 }
 
-// Halt plans to end the task of a workspace for a while, without a hold: if
-// nobody resumes it, the next apply does.
-func Halt(now state.State, name string) (Plan, error) {
-	return each(now, []string{name}, func(p *planner, s subject) {
-		if s.container == nil || !s.container.Task.Alive() {
-			p.plan.Unchanged++
-			return
-		}
-		p.add(s, Change{Action: ActionStop, Cost: CostRestart, Reasons: []string{"its data is copied"}, Steps: []Step{stop(s)}})
-	})
-}
-
-// Resume plans to start the task of a workspace that was halted.
-func Resume(now state.State, name string) (Plan, error) {
-	return each(now, []string{name}, func(p *planner, s subject) {
-		if !p.startable(s) {
-			return
-		}
-		change := Change{Action: ActionStart, Cost: CostNone, Reasons: []string{"its data was copied"}}
-		p.start(s, &change, networkOf(s), s.container.ID)
-		p.add(s, change)
-	})
-}
-
-// Delete plans to take workspaces away, whatever the specs say: a spec that
-// still describes one makes it anew at the next apply.
+// Delete plans to delete workspaces, whatever the specs say: a spec that still
+// describes one makes it anew at the next apply.
 func Delete(now state.State, names ...string) (Plan, error) {
-	return each(now, names, func(p *planner, s subject) {
-		p.remove(s, "asked for")
-		if r := s.record; r != nil && strings.HasPrefix(r.Source, "/") && !r.Gone {
-			p.note("%s is still there: if it describes %s, the next apply or the agent that watches it makes it anew (take it out there first, or use carrel stop)", r.Source, s.name)
+	return each(now, names, (*decide.Decision).Delete)
+}
+
+// Pause plans to end the task of a workspace for a while: if nobody resumes it,
+// the next apply does.
+func Pause(now state.State, name string) (Plan, error) {
+	return each(now, []string{name}, (*decide.Decision).Pause)
+}
+
+// Resume plans to start the task of a workspace that was paused.
+func Resume(now state.State, name string) (Plan, error) {
+	return each(now, []string{name}, (*decide.Decision).Resume)
+}
+
+// Restore plans to make preserved data the volume of its workspace: the newest,
+// or that of a moment, written as RFC 3339 to any precision. The data that the
+// workspace has now is preserved. A workspace that is gone finds it when it
+// returns.
+func Restore(now state.State, name, moment string) (Plan, error) {
+	return ofData(now, name, func(d *decide.Decision) {
+		if kept := d.Choose(now.Preserved, moment); len(kept) > 0 {
+			d.Restore(kept)
 		}
 	})
 }
 
-// startable reports whether there is a container to start.
-func (p *planner) startable(s subject) bool {
-	if s.container == nil {
-		p.faults.Add(spec.Pos{}, "apply its spec, which makes it anew", "workspace %s has no container", s.name)
-	}
-	return s.container != nil
+// Import plans to make an archive the volume of a workspace. It is unpacked
+// before anything is stopped; the data that the workspace has now is preserved.
+func Import(now state.State, name, file string) (Plan, error) {
+	return ofData(now, name, func(d *decide.Decision) { d.Import(file) })
 }
 
-// networkOf is the network that was applied.
-func networkOf(s subject) spec.Network {
-	if was := applied(s); was != nil {
-		return was.Network
-	}
-	return spec.Network{Mode: spec.NetworkNone}
+// Discard plans to delete preserved data of a workspace: of one time, or all.
+func Discard(now state.State, name, moment string) (Plan, error) {
+	return ofData(now, name, func(d *decide.Decision) {
+		if kept := d.Choose(now.Preserved, moment); len(kept) > 0 {
+			d.Discard(kept)
+		}
+	})
 }
 
-// hold adds the writing of a person's wish that a workspace be stopped, or not.
-func (p *planner) hold(s subject, change *Change, held bool) {
-	record := state.Record{Workspace: s.name, Set: p.want.Name, Host: p.now.Host, StoppedByUser: held, Applied: applied(s)}
-	if s.record != nil {
-		record.Source, record.Container, record.Version = s.record.Source, s.record.Container, s.record.Version
-	}
-	if s.container != nil {
-		record.Container = s.container.ID
-	}
-	change.Steps = append(change.Steps, SaveRecord{Record: record})
-}
-
-// each plans for workspaces by their names. Those of one call are of one set,
-// or the plan could not say whose it is.
-func each(now state.State, names []string, decide func(*planner, subject)) (Plan, error) {
-	var faults spec.Errors
-	set := ""
+// each plans for workspaces by their names. Those of one call are of one set, or
+// the plan could not say whose it is.
+func each(now state.State, names []string, decision func(*decide.Decision)) (Plan, error) {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
-	for i, name := range names {
-		owner := ownerOf(now, name)
-		if i > 0 && owner != set && owner != "" {
-			faults.Add(spec.Pos{}, "name those of one set at a time", "workspaces %s and %s are of different sets", names[0], name)
-		}
-		set = owner
-	}
-	p := newPlanner(spec.Set{Name: set}, now, Options{})
-	subjects := map[string]subject{}
-	for _, s := range p.subjects() {
-		subjects[s.name] = s
-	}
+	owners := ownersOf(now)
+	var errs spec.Errors
+	var known []string
 	for _, name := range names {
-		s, ok := subjects[name]
-		if labelled := p.newestFirst(p.byLabel[name]); !ok && len(labelled) > 0 && labelled[0].Host == now.Host {
-			s, ok = subject{name: name, container: labelled[0]}, true
-		}
+		set, ok := owners[name]
 		switch {
 		case !ok:
-			faults.Add(spec.Pos{}, known(now), "no workspace of host %s is called %s", now.Host, name)
-		case s.container != nil && s.container.Fault != "":
-			faults.Add(spec.Pos{}, "", "container %s: %s", s.container.ID, s.container.Fault)
+			errs.Add(spec.Pos{}, knownNames(owners), "no workspace of host %s is called %s", now.Host, name)
+		case len(known) > 0 && set != owners[known[0]]:
+			errs.Add(spec.Pos{}, "name those of one set at a time", "workspaces %s and %s are of different sets", known[0], name)
 		default:
-			decide(p, s)
+			known = append(known, name)
 		}
 	}
-	p.faults = append(p.faults, faults...)
-	p.empty(nil)
-	return p.finish()
+	if err := errs.Err(); err != nil || len(known) == 0 {
+		return Plan{Host: now.Host}, err
+	}
+	return decided(decide.Frame{Set: spec.Set{Name: owners[known[0]]}, Now: now, Named: known}, decision)
 }
 
-func ownerOf(now state.State, workspace string) string {
-	for _, r := range now.Records {
-		if r.Workspace == workspace && r.Host == now.Host {
-			return r.Set
+// ofData plans for the data of one workspace, which may be gone.
+func ofData(now state.State, name string, decision func(*decide.Decision)) (Plan, error) {
+	last := "" // the set of the newest data that is preserved
+	for _, kept := range now.Preserved {
+		if kept.Workspace == name {
+			last = kept.Set
 		}
 	}
+	set := cmp.Or(ownersOf(now)[name], last, spec.DefaultSet)
+	return decided(decide.Frame{Set: spec.Set{Name: set}, Now: now, Named: []string{name}}, decision)
+}
+
+// decided is the plan of the decisions about the workspaces that a person named.
+// One whose kept spec cannot be read has an error.
+func decided(f decide.Frame, decision func(*decide.Decision)) (Plan, error) {
+	var decisions []decide.Decision
+	subjects, _ := decide.Pair(f)
+	host := newObserved(f)
+	for _, s := range subjects {
+		if !slices.Contains(f.Named, s.Name) {
+			continue
+		}
+		d := decide.Decision{Subject: host.subject(s)}
+		if c := s.Instance; c != nil && c.Fault != "" {
+			d.Errors.Add(spec.Pos{}, "", "container %s: %s", c.ID, c.Fault)
+		} else {
+			decision(&d)
+		}
+		decisions = append(decisions, d)
+	}
+	p, errs := lowerAll(f, decisions)
+	if err := errs.Err(); err != nil {
+		return Plan{}, err
+	}
+	check(f, &p)
+	return p, nil
+}
+
+// ownersOf are the sets of the workspaces of this host, by workspace: those that
+// the store has, and those that only the label of a container names.
+func ownersOf(now state.State) map[string]string {
+	owners := map[string]string{}
 	for _, c := range now.Instances {
-		if c.Workspace == workspace && c.Host == now.Host {
-			return c.Set
+		if c.Workspace != "" && c.Host == now.Host {
+			owners[c.Workspace] = c.Set
 		}
 	}
-	return ""
-}
-
-// maxNamed is how many names a hint lists.
-const maxNamed = 8
-
-func known(now state.State) string {
-	var names []string
 	for _, r := range now.Records {
 		if r.Host == now.Host {
-			names = append(names, r.Workspace)
+			owners[r.Workspace] = r.Set
 		}
 	}
+	return owners
+}
+
+// knownNames says in a hint which workspaces there are.
+func knownNames(owners map[string]string) string {
 	switch {
-	case len(names) == 0:
+	case len(owners) == 0:
 		return "it has none"
-	case len(names) > maxNamed:
-		return fmt.Sprintf("carrel status lists its %d", len(names))
+	case len(owners) > decide.MaxNamed:
+		return fmt.Sprintf("carrel status lists its %d", len(owners))
 	}
-	return "it has " + strings.Join(names, ", ")
+	return "it has " + strings.Join(slices.Sorted(maps.Keys(owners)), ", ")
 }

@@ -15,7 +15,7 @@ import (
 
 	"carrel/apply"
 	"carrel/apply/watch"
-	"carrel/drivers/memory"
+	"carrel/drivers/drivertest/memory"
 	"carrel/plan"
 	"carrel/plan/report"
 	"carrel/plan/state"

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"carrel/plan/decide"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,7 +62,7 @@ func (m *memory) hold(p plan.Plan, busy map[string]bool, now time.Time) {
 // been the end of the last one.
 func (m *memory) recall(last []state.Pending) {
 	for _, p := range last {
-		if p.Action == string(plan.ActionDelete) || p.Action == string(plan.ActionForget) {
+		if p.Action == string(decide.ActionDelete) || p.Action == string(decide.ActionRemoveRecord) {
 			m.held[p.Workspace] = true
 		}
 	}
@@ -130,7 +131,7 @@ func (m *memory) judge(p plan.Plan, busy map[string]bool, settled bool, doubt fu
 // dangerous is why a change is not for an agent to make; "" when it is.
 func (m *memory) dangerous(c plan.Change) string {
 	switch {
-	case c.Cost == plan.CostDataAtRisk:
+	case c.Cost == decide.CostDataAtRisk:
 		return fmt.Sprintf("it deletes data (%s --allow-data-loss does it)", m.apply)
 	case c.Deletes() && m.held[c.Workspace]:
 		return fmt.Sprintf("more than half of the set would be deleted (check the specs, or %s --allow-mass-delete)", m.apply)
@@ -161,7 +162,7 @@ func (m *memory) want(c plan.Change, now time.Time) {
 
 // mends reports whether a change makes a task run that should, and did.
 func mends(c plan.Change) bool {
-	return c.Action == plan.ActionStart || c.Action == plan.ActionRestart
+	return c.Action == decide.ActionStart || c.Action == decide.ActionRestart
 }
 
 // wait reports whether a change that is wanted is not due yet, and says so.

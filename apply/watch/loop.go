@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"carrel/plan/decide"
 	"context"
 	"log/slog"
 	"maps"
@@ -8,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"carrel/plan"
 	"carrel/plan/state"
 )
 
@@ -45,10 +45,10 @@ type loop struct {
 	trouble  string // why nothing can be done now
 
 	// What is being done.
-	busy     map[string]plan.Action // by workspace
-	stirred  map[string]bool        // busy ones to which something happened
-	fetching map[string]bool        // images
-	recent   []state.Recent         // newest first
+	busy     map[string]decide.Action // by workspace
+	stirred  map[string]bool          // busy ones to which something happened
+	fetching map[string]bool          // images
+	recent   []state.Recent           // newest first
 
 	// What was said.
 	started   time.Time
@@ -65,7 +65,7 @@ func newLoop(ctx context.Context, a *Agent) *loop {
 		Agent: a, ctx: ctx, log: a.Log, post: make(chan func()), gone: make(chan struct{}), lock: shared{take: a.Host.Lock},
 		schedule: schedule{resync: a.Resync, again: now.Add(a.Resync)}, memory: newMemory(a.About.Paths),
 		sources: map[string]state.Source{}, fetched: map[string]bool{}, faults: map[string]state.SpecError{},
-		busy: map[string]plan.Action{}, stirred: map[string]bool{}, fetching: map[string]bool{},
+		busy: map[string]decide.Action{}, stirred: map[string]bool{}, fetching: map[string]bool{},
 		started: now.UTC(), stale: true, tellAt: now,
 	}
 	l.schedule.read(now, "start")

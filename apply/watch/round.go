@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"carrel/plan/decide"
 	"context"
 	"errors"
 	"fmt"
@@ -188,7 +189,7 @@ func (l *loop) doubts(faults spec.Errors) func(plan.Change) string {
 	}
 	return func(c plan.Change) string {
 		for _, file := range []string{c.Source(), described[c.Workspace]} {
-			if file != "" && faulty[file] && (c.Deletes() || c.Cost == plan.CostReplace) {
+			if file != "" && faulty[file] && (c.Deletes() || c.Cost == decide.CostReplace) {
 				return fmt.Sprintf("%s, which describes or described it, has a fault (mend that first)", file)
 			}
 		}

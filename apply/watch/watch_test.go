@@ -1,6 +1,7 @@
 package watch_test
 
 import (
+	"carrel/plan/decide"
 	"errors"
 	"strings"
 	"testing"
@@ -9,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"carrel/apply/watch"
-	"carrel/drivers/memory"
+	"carrel/drivers/drivertest/memory"
 	"carrel/plan"
 	"carrel/plan/report"
 	"carrel/plan/state"
@@ -537,7 +538,7 @@ func TestWhatIsHeldStaysHeld(t *testing.T) {
 }
 
 func TestTheNextAgentHoldsWhatTheLastOneHeld(t *testing.T) {
-	for _, left := range [][]state.Pending{nil, {{Workspace: "f", Action: string(plan.ActionDelete), Why: "more than half"}}} {
+	for _, left := range [][]state.Pending{nil, {{Workspace: "f", Action: string(decide.ActionDelete), Why: "more than half"}}} {
 		inBubble(t, func(b *bed) {
 			b.wish(set()...)
 			b.end()

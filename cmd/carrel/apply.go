@@ -146,7 +146,7 @@ func halted(ctx context.Context, command string, c drivers.Config, o applyOption
 		}
 		return true, newRunner(host, o).Run(ctx, p)
 	}
-	ran, err := carryOut(ctx, plan.Halt)
+	ran, err := carryOut(ctx, plan.Pause)
 	if err != nil {
 		return nil, errors.Join(err, done())
 	}

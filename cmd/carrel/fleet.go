@@ -1,6 +1,7 @@
 package main
 
 import (
+	"carrel/plan/decide"
 	"context"
 	"encoding/json"
 	"errors"
@@ -114,7 +115,7 @@ func showFleet(out io.Writer, f report.Fleet, form string) error {
 		fmt.Fprintln(table, "HOST\tSET\tVERSION\tHEARTBEAT\tPENDING\tWAITING\tERRORS\tAGENT")
 		for _, a := range v.Agents {
 			fmt.Fprintf(table, "%s\t%s\t%s\t%s ago\t%d\t%d\t%d\t%s\n", a.Host, a.Set, a.Version,
-				plan.Since(f.Time.Sub(a.SeenAt)), len(a.Pending), len(a.Waiting), len(a.Errors), report.Health(a, f.Time))
+				decide.Since(f.Time.Sub(a.SeenAt)), len(a.Pending), len(a.Waiting), len(a.Errors), report.Health(a, f.Time))
 		}
 		if err := table.Flush(); err != nil {
 			return err
@@ -129,7 +130,7 @@ func showFleet(out io.Writer, f report.Fleet, form string) error {
 	for _, s := range v.Workspaces {
 		observed := "never"
 		if s.ObservedAt != nil {
-			observed = plan.Since(f.Time.Sub(*s.ObservedAt)) + " ago"
+			observed = decide.Since(f.Time.Sub(*s.ObservedAt)) + " ago"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Host, s.Workspace, dash(s.Set), stateOf(s.Status, f.Time), dash(s.Address), dash(shortImage(s.Status)), observed)
 	}

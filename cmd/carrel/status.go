@@ -1,6 +1,7 @@
 package main
 
 import (
+	"carrel/plan/decide"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +17,6 @@ import (
 	"carrel/drivers"
 	"carrel/drivers/containerd"
 	"carrel/drivers/records"
-	"carrel/plan"
 	"carrel/plan/report"
 	"carrel/plan/state"
 	"carrel/spec"
@@ -152,7 +152,7 @@ func stateOf(s report.Status, now time.Time) string {
 	if s.ExitCode == nil || s.StoppedByUser {
 		return string(s.State) + short + next
 	}
-	return fmt.Sprintf("exited %d%s, %s ago%s", *s.ExitCode, short, plan.Since(now.Sub(*s.ExitedAt)), next)
+	return fmt.Sprintf("exited %d%s, %s ago%s", *s.ExitCode, short, decide.Since(now.Sub(*s.ExitedAt)), next)
 }
 
 func pid(s report.Status) string {
@@ -166,7 +166,7 @@ func up(s report.Status, now time.Time) string {
 	if s.UpSince == nil {
 		return "-"
 	}
-	return plan.Since(now.Sub(*s.UpSince))
+	return decide.Since(now.Sub(*s.UpSince))
 }
 
 // shortImage is the image as the spec has it, and the beginning of its digest.

@@ -1,6 +1,7 @@
 package records_test
 
 import (
+	"carrel/plan/decide"
 	"errors"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func TestAgentsTellOfThemselves(t *testing.T) {
 			s := open(t, url(t))
 			first := state.Agent{
 				Host: "a", Set: "s", Version: "v1", Paths: []string{"/specs"}, SeenAt: time.Unix(100, 0).UTC(),
-				Pending: []state.Pending{{Workspace: "bot", Action: string(plan.ActionDelete), Why: "why"}},
+				Pending: []state.Pending{{Workspace: "bot", Action: string(decide.ActionDelete), Why: "why"}},
 				Waiting: []state.Waiting{{Image: "x:1", Why: "gone", Attempts: 3, Until: time.Unix(200, 0).UTC()}},
 				Errors:  []state.SpecError{{Position: "a.yaml:1:1", Text: "wrong", Since: time.Unix(50, 0).UTC()}},
 			}

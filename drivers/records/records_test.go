@@ -1,6 +1,7 @@
 package records_test
 
 import (
+	"carrel/plan/decide"
 	"context"
 	"database/sql"
 	"errors"
@@ -50,7 +51,7 @@ func TestRecords(t *testing.T) {
 func entry(step, problem string) state.Entry {
 	return state.Entry{
 		Time: time.Unix(1, 2000).UTC(), Who: "ann@h", Plan: "0123456789ab", Workspace: "bot",
-		Action: string(plan.ActionCreate), Step: step, Duration: 1500 * time.Microsecond, Error: problem,
+		Action: string(decide.ActionCreate), Step: step, Duration: 1500 * time.Microsecond, Error: problem,
 	}
 }
 

@@ -1,10 +1,10 @@
 package report
 
 import (
+	"carrel/plan/decide"
 	"fmt"
 	"time"
 
-	"carrel/plan"
 	"carrel/plan/state"
 )
 
@@ -40,21 +40,21 @@ func Gone(a state.Agent, now time.Time) bool {
 func Health(a state.Agent, now time.Time) string {
 	switch since := now.Sub(a.SeenAt); {
 	case a.Trouble == state.Stopped:
-		return fmt.Sprintf("it was stopped %s ago", plan.Since(since))
+		return fmt.Sprintf("it was stopped %s ago", decide.Since(since))
 	case since > noHeartbeat:
-		return fmt.Sprintf("no heartbeat for %s", plan.Since(since))
+		return fmt.Sprintf("no heartbeat for %s", decide.Since(since))
 	case a.Trouble != "":
 		return a.Trouble
 	case a.SyncedAt.IsZero():
 		return "not synced yet"
 	default:
-		return fmt.Sprintf("last sync %s ago", plan.Since(now.Sub(a.SyncedAt)))
+		return fmt.Sprintf("last sync %s ago", decide.Since(now.Sub(a.SyncedAt)))
 	}
 }
 
 // Lines are what an agent knows beyond the workspaces, one thing a line.
 func Lines(a state.Agent, now time.Time) []string {
-	lines := []string{fmt.Sprintf("agent of set %s: carrel %s, up %s, %s", a.Set, a.Version, plan.Since(now.Sub(a.StartedAt)), Health(a, now))}
+	lines := []string{fmt.Sprintf("agent of set %s: carrel %s, up %s, %s", a.Set, a.Version, decide.Since(now.Sub(a.StartedAt)), Health(a, now))}
 	if Gone(a, now) {
 		lines = []string{fmt.Sprintf("agent of set %s: it does not run, %s; its last report:", a.Set, Health(a, now))}
 	}
@@ -73,7 +73,7 @@ func Lines(a state.Agent, now time.Time) []string {
 		if position != "" {
 			position += ": "
 		}
-		lines = append(lines, fmt.Sprintf("  error: %s%s (for %s)", position, e.Text, plan.Since(now.Sub(e.Since))))
+		lines = append(lines, fmt.Sprintf("  error: %s%s (for %s)", position, e.Text, decide.Since(now.Sub(e.Since))))
 	}
 	return lines
 }
@@ -83,5 +83,5 @@ func When(at, now time.Time) string {
 	if !at.After(now) {
 		return "now"
 	}
-	return "in " + plan.Since(at.Sub(now))
+	return "in " + decide.Since(at.Sub(now))
 }

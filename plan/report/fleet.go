@@ -1,6 +1,7 @@
 package report
 
 import (
+	"carrel/plan/decide"
 	"cmp"
 	"fmt"
 	"maps"
@@ -52,7 +53,7 @@ func (f Fleet) Plan(want spec.Set, paths []string, opts plan.Options) FleetPlan 
 			there.Workspaces = slices.DeleteFunc(there.Workspaces, func(w spec.Workspace) bool { return claimable[w.Name] })
 		}
 		p, errs := plan.Around(there, now, opts)
-		host := HostPlan{Host: now.Host, ObservedAt: now.Time, Plan: OfPlan(p), Errors: []string{}, age: plan.Since(f.Time.Sub(now.Time))}
+		host := HostPlan{Host: now.Host, ObservedAt: now.Time, Plan: OfPlan(p), Errors: []string{}, age: decide.Since(f.Time.Sub(now.Time))}
 		for _, err := range errs {
 			host.Errors = append(host.Errors, err.Error())
 		}

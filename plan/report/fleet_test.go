@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"bytes"
+	"carrel/plan/decide"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -122,7 +123,7 @@ func TestFleetStatus(t *testing.T) {
 func TestAgentsSayHowTheyAre(t *testing.T) {
 	a := state.Agent{
 		Host: "a", Set: "s", Version: "v1", StartedAt: noon.Add(-3 * time.Hour), SeenAt: noon.Add(-time.Second), SyncedAt: noon.Add(-4 * time.Second),
-		Pending: []state.Pending{{Workspace: "bot", Action: string(plan.ActionDelete), Why: "it deletes data"}},
+		Pending: []state.Pending{{Workspace: "bot", Action: string(decide.ActionDelete), Why: "it deletes data"}},
 		Waiting: []state.Waiting{{Image: "x:1", Why: "it was not found", Attempts: 2, Until: noon.Add(16 * time.Second)}},
 		Errors:  []state.SpecError{{Position: "a.yaml:3:5", Text: "it is wrong", Since: noon.Add(-time.Hour)}},
 	}
@@ -138,7 +139,7 @@ func TestAgentsSayHowTheyAre(t *testing.T) {
 	for want, change := range map[string]func(*state.Agent){
 		"no heartbeat for 5 minutes":  func(a *state.Agent) { a.SeenAt = noon.Add(-5 * time.Minute) },
 		"containerd does not answer":  func(a *state.Agent) { a.Trouble = "containerd does not answer" },
-		"not synced yet":       func(a *state.Agent) { a.SyncedAt = time.Time{} },
+		"not synced yet":              func(a *state.Agent) { a.SyncedAt = time.Time{} },
 		"it was stopped 1 second ago": func(a *state.Agent) { a.Trouble = state.Stopped },
 		"last sync 4 seconds ago":     func(*state.Agent) {},
 	} {

@@ -6,6 +6,7 @@
 package report
 
 import (
+	"carrel/plan/decide"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,12 +35,12 @@ type Plan struct {
 
 // Change is the JSON form of one change.
 type Change struct {
-	Workspace string       `json:"workspace"`
-	Action    plan.Action  `json:"action"`
-	Cost      plan.Cost    `json:"cost"`
-	Reasons   []string     `json:"reasons"`
-	Fields    []plan.Field `json:"fields"`
-	Steps     []Step       `json:"steps"`
+	Workspace string         `json:"workspace"`
+	Action    decide.Action  `json:"action"`
+	Cost      decide.Cost    `json:"cost"`
+	Reasons   []string       `json:"reasons"`
+	Fields    []decide.Field `json:"fields"`
+	Steps     []Step         `json:"steps"`
 }
 
 // Step is the JSON form of one step.
@@ -112,7 +113,7 @@ func (c Change) text(b *strings.Builder) {
 		fmt.Fprintf(b, "      %s\n", f)
 	}
 	for _, reason := range c.Reasons {
-		if !slices.ContainsFunc(c.Fields, func(f plan.Field) bool { return reason == f.Path+" changed" }) {
+		if !slices.ContainsFunc(c.Fields, func(f decide.Field) bool { return reason == f.Path+" changed" }) {
 			fmt.Fprintf(b, "      because: %s\n", reason)
 		}
 	}
@@ -122,13 +123,13 @@ func (c Change) text(b *strings.Builder) {
 }
 
 // symbol is how a diff marks an action.
-func symbol(a plan.Action) string {
+func symbol(a decide.Action) string {
 	switch a {
-	case plan.ActionCreate:
+	case decide.ActionCreate:
 		return "+"
-	case plan.ActionDelete, plan.ActionForget, plan.ActionDiscard:
+	case decide.ActionDelete, decide.ActionRemoveRecord, decide.ActionDiscard:
 		return "-"
-	case plan.ActionReplace:
+	case decide.ActionReplace:
 		return "-/+"
 	default:
 		return "~"
@@ -144,12 +145,12 @@ func summary(p plan.Plan) string {
 	if p.Empty() {
 		return fmt.Sprintf("Nothing to do for %s: %d unchanged%s.", where, p.Unchanged, rest)
 	}
-	byAction := map[plan.Action]int{}
+	byAction := map[decide.Action]int{}
 	for _, c := range p.Changes {
 		byAction[c.Action]++
 	}
 	var counts []string
-	for _, a := range plan.Actions {
+	for _, a := range decide.Actions {
 		if n := byAction[a]; n > 0 {
 			counts = append(counts, fmt.Sprintf("%d to %s", n, a))
 		}

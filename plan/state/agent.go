@@ -32,7 +32,7 @@ const Stopped = "it was stopped"
 // Pending is a change that needs approval: the agent does not make it alone.
 type Pending struct {
 	Workspace string `json:"workspace"`
-	Action    string `json:"action"` // a plan.Action
+	Action    string `json:"action"` // a decide.Action
 	Why       string `json:"why"`    // it needs approval, and what to do
 }
 
@@ -57,7 +57,7 @@ type SpecError struct {
 type Recent struct {
 	Time      time.Time     `json:"time"` // of its end
 	Workspace string        `json:"workspace"`
-	Action    string        `json:"action"` // a plan.Action
+	Action    string        `json:"action"` // a decide.Action
 	Reason    string        `json:"reason"`
 	Duration  time.Duration `json:"duration"` // nanoseconds
 	Error     string        `json:"error,omitempty"`

@@ -8,7 +8,7 @@ type Entry struct {
 	Who       string    // the user or agent, as user@host
 	Plan      string    // the plan's id
 	Workspace string
-	Action    string // a plan.Action
+	Action    string // a decide.Action
 	Reason    string // why the change was made
 	Step      string // the step's wording
 	Duration  time.Duration

@@ -1,6 +1,7 @@
 package page_test
 
 import (
+	"carrel/plan/decide"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"carrel/plan"
 	"carrel/plan/report"
 	"carrel/plan/report/page"
 	"carrel/plan/state"
@@ -46,7 +46,7 @@ func calm() report.Agent {
 func busy() report.Agent {
 	r := calm()
 	r.Working = []string{"indexer", "ghcr.io/team/indexer:3"}
-	r.Pending = []state.Pending{{Workspace: "scratch", Action: string(plan.ActionDelete), Why: "its spec is gone and it has data: carrel apply --allow-data-loss deletes it"}}
+	r.Pending = []state.Pending{{Workspace: "scratch", Action: string(decide.ActionDelete), Why: "its spec is gone and it has data: carrel apply --allow-data-loss deletes it"}}
 	r.Waiting = []state.Waiting{
 		{Workspace: "bot-7", Why: "its task ended 5 times within a minute", Attempts: 5, Until: noon.Add(42 * time.Second)},
 		{Image: "ghcr.io/team/bot:9", Why: "the registry answers 503", Attempts: 2, Until: noon.Add(3 * time.Minute)},
@@ -61,9 +61,9 @@ func busy() report.Agent {
 		report.Status{Workspace: "stray", State: "orphan", Running: true},
 	)
 	r.Recent = []state.Recent{
-		{Time: before(20 * time.Second), Workspace: "bot-7", Action: string(plan.ActionRestart), Reason: "its task ended", Duration: 1840 * time.Millisecond, Error: "start bot-7: the command ended at once with code 1"},
-		{Time: before(90 * time.Second), Workspace: "indexer", Action: string(plan.ActionReplace), Reason: "image: ghcr.io/team/indexer:1 -> ghcr.io/team/indexer:2", Duration: 640 * time.Millisecond},
-		{Time: before(2 * 24 * time.Hour), Workspace: "redis", Action: string(plan.ActionCreate), Reason: "it is new", Duration: 73 * time.Second},
+		{Time: before(20 * time.Second), Workspace: "bot-7", Action: string(decide.ActionRestart), Reason: "its task ended", Duration: 1840 * time.Millisecond, Error: "start bot-7: the command ended at once with code 1"},
+		{Time: before(90 * time.Second), Workspace: "indexer", Action: string(decide.ActionReplace), Reason: "image: ghcr.io/team/indexer:1 -> ghcr.io/team/indexer:2", Duration: 640 * time.Millisecond},
+		{Time: before(2 * 24 * time.Hour), Workspace: "redis", Action: string(decide.ActionCreate), Reason: "it is new", Duration: 73 * time.Second},
 	}
 	return r
 }

@@ -1,11 +1,11 @@
 package page
 
 import (
+	"carrel/plan/decide"
 	"fmt"
 	"strings"
 	"time"
 
-	"carrel/plan"
 	"carrel/plan/report"
 )
 
@@ -37,11 +37,11 @@ type moment struct{ at, now time.Time }
 func (m moment) Words() string {
 	switch ahead := m.at.Sub(m.now); {
 	case ahead >= time.Second:
-		return "in " + plan.Since(ahead)
+		return "in " + decide.Since(ahead)
 	case ahead > 0:
 		return "now"
 	default:
-		return plan.Since(-ahead) + " ago"
+		return decide.Since(-ahead) + " ago"
 	}
 }
 

@@ -1,7 +1,6 @@
-package plan
+package decide
 
 import (
-	"encoding/hex"
 	"fmt"
 	"time"
 )
@@ -19,10 +18,4 @@ func Since(d time.Duration) string {
 		}
 	}
 	return "less than a second"
-}
-
-// IsID reports whether a word has the form of a plan's id.
-func IsID(word string) bool {
-	sum, err := hex.DecodeString(word)
-	return err == nil && len(sum) == 6
 }

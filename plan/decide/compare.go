@@ -1,4 +1,4 @@
-package plan
+package decide
 
 import (
 	"fmt"
@@ -55,7 +55,7 @@ func compare(applied, want spec.Workspace) []Field {
 	f.env(applied.Env, want.Env)
 	f.maps(CostReplace, "mounts", mounts(applied.Mounts), mounts(want.Mounts))
 	f.add(CostReplace, "network.mode", string(applied.Network.Mode), string(want.Network.Mode))
-	f.add(CostReplace, "network.ports", ports(applied.Network.Ports), ports(want.Network.Ports))
+	f.add(CostReplace, "network.ports", Ports(applied.Network.Ports), Ports(want.Network.Ports))
 	f.limits(applied.Resources.Limits, want.Resources.Limits)
 	f.add(CostInPlace, "stop.signal", applied.Stop.Signal, want.Stop.Signal)
 	f.add(CostInPlace, "stop.gracePeriod", applied.Stop.GracePeriod.String(), want.Stop.GracePeriod.String())
@@ -158,7 +158,7 @@ func mounts(all []spec.Mount) map[string]string {
 	return byTarget
 }
 
-func ports(all []spec.Port) string {
+func Ports(all []spec.Port) string {
 	words := make([]string, len(all))
 	for i, p := range all {
 		words[i] = fmt.Sprintf("%s:%d->%d/%s", p.HostIP, p.Host, p.Container, p.Protocol)

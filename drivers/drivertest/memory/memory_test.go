@@ -5,7 +5,7 @@ import (
 
 	"carrel/apply"
 	"carrel/drivers/drivertest"
-	"carrel/drivers/memory"
+	"carrel/drivers/drivertest/memory"
 )
 
 var _ interface {

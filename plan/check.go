@@ -1,0 +1,60 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"carrel/plan/decide"
+)
+
+// check looks at what concerns a plan as a whole: what several workspaces share,
+// and what a person should know of the host. The guards against deleting too
+// much are methods of Plan.
+func check(f decide.Frame, p *Plan) {
+	p.Notes = append(p.Notes, sharedDevices(f)...)
+	p.Notes = append(p.Notes, networks(f, *p)...)
+	slices.SortFunc(p.Changes, byWorkspace)
+	slices.Sort(p.Notes)
+}
+
+// sharedDevices notes the devices that several workspaces name, and CDI files
+// that cannot be used when a workspace needs any device.
+func sharedDevices(f decide.Frame) (notes []string) {
+	users := map[string][]string{}
+	for _, w := range f.Set.Workspaces {
+		if w.Host != "" && w.Host != f.Now.Host {
+			continue
+		}
+		for _, name := range w.Devices {
+			users[name] = append(users[name], w.Name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(users)) {
+		if len(users[name]) > 1 {
+			notes = append(notes, fmt.Sprintf("device %s is given to %s: they share it", name, strings.Join(users[name], ", ")))
+		}
+	}
+	if len(users) > 0 {
+		for _, warning := range f.Now.Devices.Warnings {
+			notes = append(notes, "devices: "+warning)
+		}
+	}
+	return notes
+}
+
+// networks notes what networks are attached with, when one is to be.
+func networks(f decide.Frame, p Plan) []string {
+	if f.Now.CNI == "" {
+		return nil
+	}
+	for _, c := range p.Changes {
+		for _, s := range c.Steps {
+			if _, attaches := s.(AttachNetwork); attaches {
+				return []string{"networks: " + f.Now.CNI}
+			}
+		}
+	}
+	return nil
+}

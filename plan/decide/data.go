@@ -1,0 +1,142 @@
+package decide
+
+import (
+	"fmt"
+	"time"
+
+	"carrel/plan/state"
+	"carrel/spec"
+)
+
+// Data is what the host has of the data of a workspace.
+type Data struct {
+	Volume bool // it is there
+	Place  Place
+	Folder string // of the host, with InFolder
+
+	Preserved time.Time // the newest that the set may restore; zero when there is none
+	Owner     string    // the set of that
+	Leftover  string    // what is left of an instance that is gone and may have its data; "" when nothing is
+	Trash     time.Time // the newest discarded data; zero when there is none
+}
+
+// Place is where an instance keeps its data.
+type Place int
+
+// The places.
+const (
+	Nowhere  Place = iota // there is no instance
+	InVolume              // it mounts the volume of the workspace
+	InFolder              // it mounts another folder of the host
+	Inside                // in the instance itself: deleting that deletes it
+)
+
+// VolumeGoal is what becomes of the data of a workspace, in the order of the
+// fields.
+type VolumeGoal struct {
+	Extract string            // an archive is unpacked first, beside the volume
+	Move    bool              // what the instance keeps elsewhere becomes the volume; a volume that is there is preserved
+	Away    Away              // what becomes of the volume
+	Forget  bool              // the chosen preserved data is deleted
+	From    Source            // what the volume is made from
+	Chosen  []state.Preserved // what is restored, or deleted
+}
+
+// Away is what becomes of a volume.
+type Away int
+
+// The ways.
+const (
+	KeepVolume     Away = iota
+	PreserveVolume      // it is kept aside, until the workspace returns
+	DiscardVolume       // it is deleted, once nothing can need it
+)
+
+// Source is what a volume is made from.
+type Source int
+
+// The sources.
+const (
+	NoSource      Source = iota // the volume is as it shall be
+	FromTrash                   // discarded by a change that did not complete
+	FromPreserved               // the preserved data that was chosen
+	FromLeftover                // what is left of an instance that is gone
+	FromArchive                 // what was unpacked
+	FromImage
+)
+
+// fill says what the volume of a workspace is made from, if it is not there. On
+// the way back from a change that failed, data that it discarded returns.
+func (f Frame) fill(d *Decision) VolumeGoal {
+	switch {
+	case d.cutShort(), f.Back && !d.Data.Trash.IsZero():
+		return VolumeGoal{From: FromTrash}
+	case d.Data.Volume:
+		return VolumeGoal{}
+	}
+	return d.fillAnew()
+}
+
+// fillAnew says what a volume is made from that is not there.
+func (d *Decision) fillAnew() VolumeGoal {
+	switch {
+	case !d.Data.Preserved.IsZero():
+		d.Because("its preserved data returns")
+		return VolumeGoal{From: FromPreserved, Chosen: []state.Preserved{{Workspace: d.Name, Set: d.Data.Owner, At: d.Data.Preserved}}}
+	case d.Data.Leftover != "":
+		return VolumeGoal{From: FromLeftover}
+	}
+	return VolumeGoal{From: FromImage}
+}
+
+// cutShort reports whether a change that did not complete discarded the volume
+// which the instance still mounts.
+func (s Subject) cutShort() bool {
+	return s.Data.Place == InVolume && !s.Data.Volume && s.Data.Trash.After(s.Instance.CreatedAt)
+}
+
+// volumeLost reports whether a workspace had a volume, and neither that is there
+// nor what a change which did not complete would have made of it. The disk may
+// not be mounted: an empty volume, or data of long ago, in its place would look
+// like the real one.
+func (s Subject) volumeLost() bool {
+	since := s.Data.Trash
+	switch c, r := s.Instance, s.Record; {
+	case s.Data.Volume:
+		return false
+	case c != nil && s.Data.Place == InVolume:
+		since = c.CreatedAt
+	case c == nil && r != nil && r.Container != "" && r.Applied != nil && s.Data.Leftover == "":
+		since = r.CreatedAt
+	default:
+		return false
+	}
+	return !s.Data.Preserved.After(since) && !s.Data.Trash.After(since)
+}
+
+// setAside says what becomes of the data of a workspace that is deleted. The
+// policy that counts is the one that was applied: deleting a spec cannot take a
+// protection away with it. An orphan's data is always preserved.
+func (d *Decision) setAside() VolumeGoal {
+	policy, within := spec.PreserveAlways, d.Data.Place == Inside
+	if was := d.Applied(); was != nil && d.Record != nil {
+		policy = was.PreserveData
+	}
+	switch {
+	case policy == spec.PreserveAlways:
+		return VolumeGoal{Move: within, Away: PreserveVolume}
+	case d.Data.Volume:
+		d.dataLoss(policy)
+		return VolumeGoal{Away: DiscardVolume}
+	case within:
+		d.Cost = CostDataAtRisk
+		d.Because(fmt.Sprintf("preserveData is %s: the data in its container is deleted", policy))
+	}
+	return VolumeGoal{}
+}
+
+// dataLoss says that the change deletes data.
+func (d *Decision) dataLoss(policy spec.PreservePolicy) {
+	d.Cost = CostDataAtRisk
+	d.Because(fmt.Sprintf("preserveData is %s: its data is deleted", policy))
+}

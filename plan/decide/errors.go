@@ -1,0 +1,116 @@
+package decide
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"carrel/spec"
+)
+
+// impossible is why this host cannot give a workspace what its spec asks for,
+// each reason at its place in the spec.
+func (f Frame) impossible(s Subject) (errs spec.Errors) {
+	w := s.Desired
+	for _, p := range s.ports {
+		port := w.Network.Ports[p.index]
+		errs.Add(w.At(at("network.ports", p.index)), "choose another port",
+			"port %d/%s of the host is published by workspace %s of set %s", port.Host, port.Protocol, p.by.Workspace, p.by.Set)
+	}
+	for i, name := range w.Devices {
+		if _, here := f.Now.Devices.Found[name]; !here {
+			errs.Add(w.At(at("devices", i)), f.devices(), "this host has no device %q", name)
+		}
+	}
+	for i, m := range w.Mounts {
+		if f.Now.Absent[m.Source] {
+			errs.Add(w.At(at("mounts", i)+".source"), "create it, or correct the path", "this host has no %s", m.Source)
+		}
+	}
+	c, name := s.Instance, w.At("metadata.name")
+	switch {
+	case c != nil && c.Fault != "":
+		errs.Add(name, "", "container %s: %s", c.ID, c.Fault)
+	case c != nil && c.Workspace == "" && c.Applied == nil && s.Data.Volume:
+		errs.Add(name, "delete or rename that container", "container %s is not carrel's, and workspace %s has a volume on this host", c.ID, s.Name)
+	case s.volumeLost():
+		errs.Add(name,
+			fmt.Sprintf("mount or bring back what is missing, or take preserved data with carrel data restore %s, or begin anew with carrel delete %s", s.Name, s.Name),
+			"the volume of workspace %s, %s/%s, is missing", s.Name, f.Now.VolumesDir, s.Name)
+	}
+	return errs
+}
+
+func at(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
+
+// MaxNamed is how many names a hint lists.
+const MaxNamed = 8
+
+// devices says which devices there are, and where they were looked for.
+func (f Frame) devices() string {
+	names := slices.Sorted(maps.Keys(f.Now.Devices.Found))
+	has := "it has none"
+	switch {
+	case len(names) > MaxNamed:
+		has = fmt.Sprintf("carrel devices lists its %d", len(names))
+	case len(names) > 0:
+		has = "it has " + strings.Join(names, ", ")
+	}
+	return has + "; searched " + strings.Join(f.Now.Devices.Folders, ", ")
+}
+
+// fetchImage decides how the image of a new instance comes to the host, and that
+// nothing is in the way of the instance.
+func (f Frame) fetchImage(d *Decision) {
+	w, image := d.Desired, d.Image
+	here := image.Digest != ""
+	path, archive := w.Archive()
+	switch {
+	case w.ImagePullPolicy == spec.PullNever && !here:
+		d.Errors.Add(w.At("image"), "pull it, or set imagePullPolicy to IfNotPresent",
+			"image %s is not on this host and imagePullPolicy is Never", w.Image)
+	case archive && !here && image.Err != "":
+		d.Errors.Add(w.At("image"), "", "image archive %s: %s", path, image.Err)
+	case archive && !here:
+		d.Goal.Fetch = FetchImport
+	case !archive && (!here || w.ImagePullPolicy == spec.PullAlways && image.Source != "" && image.Digest != image.Source):
+		d.Goal.Fetch = FetchPull
+	}
+	if d.inWay != nil {
+		d.Errors.Add(w.At("metadata.name"), "delete or rename that container",
+			"container %s is in the way of a new one for workspace %s", d.inWay.ID, d.Name)
+	}
+}
+
+// movedImage is the difference when the image has the same name in the spec and
+// another content at its source; or a note on why that cannot be told. On the way
+// back, the source is the image that ran.
+func (f Frame) movedImage(s Subject, applied spec.Workspace) (changed []Field, note string) {
+	w, ran := s.Desired, s.Instance.Digest
+	if applied.Image != w.Image {
+		return nil, ""
+	}
+	if s.Image.Err != "" {
+		note = fmt.Sprintf("%s: cannot tell whether image %s has moved: %s", s.Name, w.Image, s.Image.Err)
+	}
+	_, archive := w.Archive()
+	asked := archive || w.ImagePullPolicy == spec.PullAlways || f.Back // or else it was asked for another workspace
+	if !asked || s.Image.Source == "" || ran == "" || s.Image.Source == ran {
+		return nil, note
+	}
+	return []Field{{Path: "image digest", Old: ran, New: s.Image.Source, cost: CostReplace}}, note
+}
+
+// changedDevices is the difference between what the devices of an instance
+// resolved to when it was made and what they do now, as after an update of a
+// driver.
+func (f Frame) changedDevices(s Subject) []Field {
+	var changed fields
+	for _, name := range s.Desired.Devices {
+		if was, known := s.Instance.Devices[name]; known {
+			changed.add(CostReplace, "what device "+name+" resolves to", was, f.Now.Devices.Found[name])
+		}
+	}
+	return changed
+}

@@ -1,0 +1,93 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"carrel/plan/state"
+	"carrel/spec"
+)
+
+// StoppedByUser reports whether a person stopped the workspace, and its spec has
+// not changed since.
+func (s Subject) StoppedByUser() bool {
+	return s.Record != nil && s.Record.StoppedByUser && s.Record.Applied != nil &&
+		(s.Desired == nil || len(compare(*s.Record.Applied, *s.Desired)) == 0)
+}
+
+// Applied is the spec that was applied last, as the instance says, or else the
+// record.
+func (s Subject) Applied() *spec.Workspace {
+	if s.Instance != nil && s.Instance.Applied != nil {
+		return s.Instance.Applied
+	}
+	if s.Record != nil {
+		return s.Record.Applied
+	}
+	return nil
+}
+
+// staleRecord is why the record of a workspace must be written though its
+// instance is as desired; "" when it need not.
+func (s Subject) staleRecord() string {
+	r := s.Record
+	switch {
+	case r == nil:
+		return "record missing in the store"
+	case r.LastError != "":
+		return "the last apply failed: " + r.LastError
+	case r.Source != s.Desired.Source && r.Gone && s.Desired.Source != "":
+		return s.Desired.Source + " describes it now"
+	case r.Container != s.Instance.ID:
+		return fmt.Sprintf("the record names container %q", r.Container)
+	case r.Applied == nil || len(compare(*r.Applied, *s.Desired)) > 0:
+		return "the record has an older spec than the container"
+	}
+	return ""
+}
+
+// whyNotRunning is why the process of an instance has to be started.
+func (f Frame) whyNotRunning(t state.Task) string {
+	switch t.Status {
+	case state.TaskStopped:
+		return fmt.Sprintf("exited %d%s%s", t.ExitCode, t.ShortOfMemory(), f.ago(t.ExitedAt))
+	case state.TaskPaused:
+		return "its task is paused"
+	case state.TaskCreated:
+		return "its task was made and never started"
+	default:
+		return "it has no task"
+	}
+}
+
+func (f Frame) ago(at time.Time) string {
+	if at.IsZero() || at.After(f.Now.Time) {
+		return ""
+	}
+	return " " + Since(f.Now.Time.Sub(at)) + " ago"
+}
+
+// then adds a reason. The first action that is named is the change's own, and
+// the highest cost.
+func (d *Decision) then(action Action, cost Cost, reason string) {
+	if d.Action == "" {
+		d.Action = action
+	}
+	d.Cost = costlier(d.Cost, cost)
+	d.Because(reason)
+}
+
+func (d *Decision) Because(reason string) {
+	if !slices.Contains(d.Reasons, reason) {
+		d.Reasons = append(d.Reasons, reason)
+	}
+}
+
+// Position is where the spec of a workspace names it; Nowhere when no spec does.
+func (s Subject) Position() spec.Pos {
+	if s.Desired == nil {
+		return spec.Pos{}
+	}
+	return s.Desired.At("metadata.name")
+}

@@ -1,0 +1,161 @@
+package decide
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"carrel/plan/state"
+	"carrel/spec"
+)
+
+// Stop decides to end the process of a workspace. It stays stopped until a
+// person starts it or its spec changes.
+func (d *Decision) Stop() {
+	if d.StoppedByUser() && (d.Instance == nil || !d.Instance.Task.Alive()) && !d.Network.Attached {
+		d.Counted = Unchanged
+		return
+	}
+	d.Action, d.Cost = ActionStop, CostRestart
+	d.Goal = Goal{Record: RecordStopped, Process: StopProcess, KeepTrash: true}
+}
+
+// Start decides to start the process of a workspace, also of one that a person
+// stopped.
+func (d *Decision) Start() {
+	switch {
+	case d.noInstance():
+	case !d.StoppedByUser() && d.Instance.Task.Status == state.TaskRunning:
+		d.Counted = Unchanged
+	default:
+		d.Action, d.Cost = ActionStart, CostNone
+		d.Goal = Goal{Record: RecordStarted, Process: RunProcess, KeepTrash: true}
+		if d.Instance.Task.Status == state.TaskRunning {
+			d.Goal.Process = KeepProcess
+		}
+	}
+}
+
+// Restart decides to end the process of a workspace and to start it anew.
+func (d *Decision) Restart() {
+	if !d.noInstance() {
+		d.Action, d.Cost = ActionRestart, CostRestart
+		d.Goal = Goal{Record: RecordStarted, Process: RestartProcess, KeepTrash: true}
+	}
+}
+
+// Pause decides to end the process of a workspace for a while: if nobody resumes
+// it, the next apply starts it.
+func (d *Decision) Pause() {
+	if d.Instance == nil || !d.Instance.Task.Alive() {
+		d.Counted = Unchanged
+		return
+	}
+	d.Action, d.Cost, d.Goal = ActionStop, CostRestart, Goal{Process: PauseProcess, KeepTrash: true}
+	d.Because("its data is copied")
+}
+
+// Resume decides to start the process of a workspace that was paused.
+func (d *Decision) Resume() {
+	if !d.noInstance() {
+		d.Action, d.Cost, d.Goal = ActionStart, CostNone, Goal{Process: RunProcess, KeepTrash: true}
+		d.Because("its data was copied")
+	}
+}
+
+// Delete decides to delete a workspace, whatever the specs say: a spec that
+// still describes it makes it anew at the next apply.
+func (d *Decision) Delete() {
+	d.remove("")
+	if r := d.Record; r != nil && strings.HasPrefix(r.Source, "/") && !r.Gone {
+		d.Notes = append(d.Notes, fmt.Sprintf("%s is still there: if it describes %s, the next apply or the agent that watches it makes it anew (take it out there first, or use carrel stop)", r.Source, d.Name))
+	}
+}
+
+// noInstance reports, with an error of the decision, that there is nothing to
+// start.
+func (d *Decision) noInstance() bool {
+	if d.Instance == nil {
+		d.Errors.Add(spec.Pos{}, "apply its spec, which makes it anew", "workspace %s has no container", d.Name)
+	}
+	return d.Instance == nil
+}
+
+// Restore decides to make the newest of some preserved data the volume.
+func (d *Decision) Restore(kept []state.Preserved) {
+	d.swap(VolumeGoal{From: FromPreserved, Chosen: kept[len(kept)-1:]})
+}
+
+// Import decides to make an archive the volume. It is unpacked before anything
+// is stopped.
+func (d *Decision) Import(file string) {
+	d.swap(VolumeGoal{Extract: file, From: FromArchive})
+}
+
+// Discard decides to delete preserved data.
+func (d *Decision) Discard(kept []state.Preserved) {
+	d.Action, d.Cost = ActionDiscard, CostDataAtRisk
+	d.Goal.Volume = VolumeGoal{Forget: true, Chosen: kept}
+}
+
+// swap puts other data in the place of the volume, while the process does not
+// run. The volume is preserved.
+func (d *Decision) swap(goal VolumeGoal) {
+	if d.Data.Place == Inside || d.Data.Place == InFolder {
+		d.Errors.Add(spec.Pos{}, "change its spec so that it is replaced, which moves its data into a volume",
+			"container %s of workspace %s does not have its data in a volume", d.Instance.ID, d.Name)
+		return
+	}
+	goal.Away = PreserveVolume
+	d.Action, d.Cost, d.Goal = ActionSwap, CostNone, Goal{Volume: goal, Returns: true}
+	if d.Instance != nil && d.Instance.Task.Alive() {
+		d.Cost, d.Goal.Process = CostRestart, RestartProcess
+	}
+}
+
+// Choose is the preserved data of the workspace, oldest first: all of it, or
+// that of a moment, which is written as RFC 3339 to any precision. It is nil,
+// and the decision has the error, when there is none.
+func (d *Decision) Choose(all []state.Preserved, moment string) []state.Preserved {
+	var own, chosen []state.Preserved
+	var times []string
+	for _, p := range all {
+		if p.Workspace != d.Name {
+			continue
+		}
+		own = append(own, p)
+		times = append(times, p.At.UTC().Format(time.RFC3339Nano))
+		if moment != "" && isMoment(p.At, moment) {
+			chosen = append(chosen, p)
+		}
+	}
+	switch {
+	case len(own) == 0:
+		d.Errors.Add(spec.Pos{}, "carrel data ls lists all", "no data of %s is preserved", d.Name)
+	case moment == "":
+		return own
+	case len(chosen) == 0:
+		d.Errors.Add(spec.Pos{}, "there is "+strings.Join(times, ", "), "no data of %s was preserved at %s", d.Name, moment)
+	case len(chosen) > 1:
+		d.Errors.Add(spec.Pos{}, "write one of "+strings.Join(times, ", "), "more data of %s than one was preserved at %s", d.Name, moment)
+	default:
+		return chosen
+	}
+	return nil
+}
+
+// isMoment reports whether a time is the one that a person wrote, to the
+// precision in which it was written.
+func isMoment(t time.Time, written string) bool {
+	wanted, err := time.Parse(time.RFC3339Nano, written)
+	if err != nil {
+		return false
+	}
+	precision := time.Second
+	if _, fraction, ok := strings.Cut(written, "."); ok {
+		for range strings.TrimRight(fraction, "Zz") {
+			precision /= 10
+		}
+	}
+	return t.Truncate(max(precision, 1)).Equal(wanted)
+}

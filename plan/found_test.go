@@ -1,0 +1,127 @@
+package plan_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"carrel/plan"
+	"carrel/plan/state"
+	"carrel/spec"
+)
+
+// These are single cases that random worlds found first.
+
+func TestAContainerOfAnotherHostIsNotDeletedWithARecord(t *testing.T) {
+	s := inOrder()
+	s.none("D")
+	s.now.Instances[0].Host = "old" // only its label says that it is bot
+	s.now.Records[0].Container = "lost"
+	text := s.text()
+	if strings.Contains(text, "delete container") || !strings.Contains(text, "remove the record of bot") {
+		t.Errorf("plan:\n%s", text)
+	}
+}
+
+func TestAContainerInTheWayIsAnError(t *testing.T) {
+	s := inOrder()
+	s.none("R V")
+	s.strange("/srv/bot", "rootfs-1")
+	newer := s.now.Instances[0]
+	newer.ID, newer.CreatedAt = "agent-bot", noon
+	s.now.Instances = append(s.now.Instances, newer)
+	s.options.AdoptPrefixes = []string{"agent-"}
+	want := "error: /specs/bot.yaml: container bot is in the way of a new one for workspace bot (delete or rename that container)\n"
+	if got := s.text(); got != want {
+		t.Errorf("plan:\n%s", got)
+	}
+}
+
+func TestAReplaceOfWhatAUserStoppedDoesNotStartIt(t *testing.T) {
+	s := inOrder()
+	older := *s.now.Instances[0].Applied
+	older.User = "7"
+	s.now.Instances[0].Applied, s.now.Records[0].StoppedByUser = &older, true // the run that applied it was cut before the container
+	if got := s.text(); !strings.Contains(got, "bot: replace") || strings.Contains(got, "start bot") {
+		t.Errorf("plan:\n%s", got)
+	}
+}
+
+func TestAdoptionComparesTheImage(t *testing.T) {
+	s := inOrder()
+	s.none("R V")
+	s.strange("/srv/bot", "rootfs-1")
+	s.now.Instances[0].Found.Image = s.want.Workspaces[0].Image
+	s.want.Workspaces[0].ImagePullPolicy = spec.PullAlways
+	s.now.Images = map[string]state.Image{s.want.Workspaces[0].Image: {Name: "x", Digest: "sha256:1", Source: "sha256:2"}}
+	if got := s.text(); !strings.Contains(got, "image digest: sha256:1 -> sha256:2") {
+		t.Errorf("plan:\n%s", got)
+	}
+}
+
+func TestPortsOfARunningWorkspaceAreCompared(t *testing.T) {
+	s := inOrder()
+	s.network(spec.Port{Host: 80, Container: 80, Protocol: "tcp"})
+	s.now.Networks[0].Ports = nil
+	if got := s.text(); !strings.Contains(got, "because: its network publishes other ports") {
+		t.Errorf("plan:\n%s", got)
+	}
+}
+
+// rollback is the way back from a replace of bot that failed when it was about
+// to start.
+func rollback(t *testing.T, s *scene, change func(now *state.State)) plan.Change {
+	t.Helper()
+	p, err := plan.New(s.want, s.now, s.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := plan.NewWorld(s.now)
+	w.Time = noon.Add(time.Second)
+	for _, step := range p.Changes[0].Steps {
+		if _, starts := step.(plan.StartTask); starts {
+			break
+		}
+		if err := w.Do(step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := w.State()
+	change(&now)
+	back, err := plan.Rollback(p.Changes[0], now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return back
+}
+
+func steps(c plan.Change) string {
+	var lines []string
+	for _, s := range c.Steps {
+		lines = append(lines, s.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestTheWayBackBringsNoOlderTrash(t *testing.T) {
+	s := inOrder()
+	s.want.Workspaces[0].User = "7"
+	back := rollback(t, s, func(now *state.State) {
+		now.Trash = append(now.Trash, state.Trashed{Workspace: "bot", At: noon.Add(-time.Hour)})
+	})
+	if got := steps(back); strings.Contains(got, "take back") || !strings.Contains(got, "start bot") {
+		t.Errorf("the way back:\n%s", got)
+	}
+}
+
+func TestTheWayBackHasTheImageThatRan(t *testing.T) {
+	s := inOrder()
+	s.want.Workspaces[0].ImagePullPolicy, s.now.Instances[0].Applied.ImagePullPolicy = spec.PullAlways, spec.PullAlways
+	image := s.now.Images[s.want.Workspaces[0].Image]
+	image.Source = "sha256:2" // the tag has moved
+	s.now.Images[s.want.Workspaces[0].Image] = image
+	back := rollback(t, s, func(*state.State) {})
+	if got := steps(back); !strings.Contains(got, "create container bot from docker.io/library/bot@sha256:1") {
+		t.Errorf("the way back:\n%s", got)
+	}
+}

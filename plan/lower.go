@@ -1,0 +1,247 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+
+	"carrel/plan/decide"
+	"carrel/plan/state"
+	"carrel/spec"
+)
+
+// lower turns a decision into the steps of containerd, over the world that the
+// steps before it left. It decides nothing: it says how.
+//
+// The order is the same for all changes: the workspace is claimed; all that is
+// needed is fetched while the old process runs; what can change in place does;
+// the process ends; data is moved; the container is replaced; the process starts.
+// Its error is a step that the world refused.
+func lower(f decide.Frame, d decide.Decision, w *World) (Change, error) {
+	b := newBuilder(f, d, w)
+	b.claim()
+	b.recordWish()
+	b.adopt()
+	b.fetch()
+	b.update()
+	b.endProcess()
+	b.keepData()
+	b.replaceContainer()
+	b.startProcess()
+	return b.finish()
+}
+
+// claim makes a workspace that any host may have this host's, before anything
+// else is done.
+func (b *builder) claim() {
+	if b.Goal.Record == decide.SaveRecord && b.Record == nil && b.Desired.Host == "" && b.world.Shared {
+		b.add(ClaimRecord{Workspace: b.Name, Set: b.frame.Set.Name, Host: b.frame.Now.Host, Source: b.Desired.Source})
+	}
+}
+
+// recordWish writes that a person stopped or started the workspace before that
+// is done: if the run is cut short, the next plan goes on in that direction.
+func (b *builder) recordWish() {
+	if b.Goal.Record != decide.RecordStopped && b.Goal.Record != decide.RecordStarted {
+		return
+	}
+	r := state.Record{StoppedByUser: b.Goal.Record == decide.RecordStopped, Applied: b.Applied()}
+	if b.Record != nil {
+		r.Source, r.Container = b.Record.Source, b.Record.Container
+	}
+	if b.Instance != nil {
+		r.Container = b.Instance.ID
+	}
+	b.save(r)
+}
+
+func (b *builder) adopt() {
+	if b.Goal.Adopt != nil {
+		b.add(AdoptContainer{Container: b.Instance.ID, Set: b.frame.Set.Name, Host: b.frame.Now.Host, Volume: b.Instance.Volume, Spec: *b.Goal.Adopt})
+	}
+}
+
+func (b *builder) fetch() {
+	switch b.Goal.Fetch {
+	case decide.FetchPull:
+		b.add(PullImage{Image: b.Desired.Image})
+	case decide.FetchImport:
+		path, _ := b.Desired.Archive()
+		b.add(ImportImage{Path: path, Digest: b.Image.Source, Name: b.Image.Name})
+	}
+	if file := b.Goal.Volume.Extract; file != "" {
+		b.add(ExtractData{Workspace: b.Name, File: file})
+	}
+}
+
+func (b *builder) update() {
+	if b.Goal.Instance != decide.UpdateInstance {
+		return
+	}
+	before := b.Instance.Applied
+	if b.Goal.Adopt != nil {
+		before = b.Goal.Adopt
+	}
+	if from, to := before.Resources.Limits, b.Desired.Resources.Limits; from != to {
+		b.add(UpdateResources{Container: b.Instance.ID, From: from, To: to})
+	}
+	b.add(UpdateLabels{Container: b.Instance.ID, Set: b.frame.Set.Name, Host: b.frame.Now.Host, Spec: *b.Desired})
+}
+
+// endProcess ends the process of an instance that goes, or that is to stop or to
+// start anew. What is left of a process that has ended goes with it.
+func (b *builder) endProcess() {
+	ends := b.Goal.Process == decide.StopProcess || b.Goal.Process == decide.PauseProcess || b.Goal.Process == decide.RestartProcess
+	if b.Instance != nil && (ends || b.replaced()) && b.Instance.Task.Status != state.TaskNone {
+		b.disturb()
+		step := StopTask{Container: b.Instance.ID, GracePeriod: spec.Default().Stop.GracePeriod}
+		if was := b.Applied(); was != nil {
+			step.Signal, step.GracePeriod = was.Stop.Signal, was.Stop.GracePeriod
+		}
+		b.add(step)
+	}
+	if b.Goal.Process == decide.StopProcess && b.Goal.Instance != decide.MakeInstance {
+		b.detach()
+	}
+}
+
+// replaced reports whether the instance goes.
+func (b *builder) replaced() bool {
+	return b.Goal.Instance == decide.MakeInstance || b.Goal.Instance == decide.DeleteInstance
+}
+
+// keepData does with the data of the workspace what was decided, while no
+// process can write to it.
+func (b *builder) keepData() {
+	if b.Goal.Volume.Move {
+		b.preserve() // it may be older than what is moved: a run that was cut short made it
+		b.moveData()
+	}
+	switch b.Goal.Volume.Away {
+	case decide.PreserveVolume:
+		b.preserve()
+	case decide.DiscardVolume:
+		b.add(DiscardData{Workspace: b.Name, At: b.world.freeTime(b.Name)})
+	}
+	if b.Goal.Volume.Away != decide.DiscardVolume {
+		b.bringBack() // while the old container shows that the data is needed
+	}
+	if b.Goal.Volume.Forget {
+		for _, k := range b.Goal.Volume.Chosen {
+			b.add(DiscardPreserved{Workspace: b.Name, Set: k.Set, At: k.At})
+		}
+	}
+}
+
+// bringBack makes data that is out of use the volume again.
+func (b *builder) bringBack() {
+	switch b.Goal.Volume.From {
+	case decide.FromTrash:
+		b.add(RecoverData{Workspace: b.Name, At: b.Data.Trash})
+	case decide.FromPreserved:
+		k := b.Goal.Volume.Chosen[0]
+		b.add(RestoreData{Workspace: b.Name, Set: k.Set, At: k.At})
+	}
+}
+
+// preserve takes the volume out of use, if there is one.
+func (b *builder) preserve() {
+	if _, exists := b.world.Volumes[b.Name]; exists {
+		b.add(PreserveData{Workspace: b.Name, Set: b.frame.Set.Name, At: b.world.freeTime(b.Name)})
+	}
+}
+
+// moveData makes the volume from what the container keeps elsewhere.
+func (b *builder) moveData() {
+	c := b.Instance
+	if c.Volume != "" {
+		b.Because(fmt.Sprintf("container %s keeps its data in %s, which stays as it is", c.ID, c.Volume))
+		b.add(MigrateData{Workspace: b.Name, Folder: c.Volume, DataPath: "/"})
+		return
+	}
+	path := spec.Default().DataPath
+	if b.Desired != nil {
+		path = b.Desired.DataPath
+	} else if was := b.Applied(); was != nil {
+		path = was.DataPath
+	}
+	b.Because(fmt.Sprintf("container %s keeps its data in its root filesystem", c.ID))
+	b.add(MigrateData{Workspace: b.Name, Snapshot: c.Snapshot, DataPath: path})
+}
+
+// replaceContainer deletes the container, fills the volume, and makes the new
+// container, each if that was decided.
+func (b *builder) replaceContainer() {
+	if b.Instance != nil && b.replaced() {
+		b.disturb()
+		b.add(DeleteContainer{Container: b.Instance.ID})
+	}
+	if b.Goal.Volume.Away == decide.DiscardVolume {
+		b.bringBack() // not before: a plan that goes on here would discard it, too
+	}
+	switch b.Goal.Volume.From {
+	case decide.FromLeftover:
+		b.Because(fmt.Sprintf("root filesystem %s is left of a container that is gone", b.Data.Leftover))
+		b.add(MigrateData{Workspace: b.Name, Snapshot: b.Data.Leftover, DataPath: b.Desired.DataPath})
+	case decide.FromArchive:
+		b.add(PlaceData{Workspace: b.Name})
+	case decide.FromImage:
+		b.add(CreateVolume{Workspace: b.Name, Image: b.imageName(), DataPath: b.Desired.DataPath, User: b.Desired.User})
+	}
+	if b.Goal.Instance == decide.MakeInstance {
+		b.add(CreateContainer{Container: b.Name, Set: b.frame.Set.Name, Host: b.frame.Now.Host, Image: b.imageName(), Spec: *b.Desired})
+	}
+}
+
+// imageName is the name that the image has in containerd: that of the container
+// if it stays.
+func (b *builder) imageName() string {
+	if b.Goal.Instance != decide.MakeInstance {
+		return b.Instance.Image
+	}
+	return cmp.Or(b.Image.Name, b.Desired.Image)
+}
+
+// startProcess gives the workspace its network, and then starts its process: it
+// has its address from its first instruction.
+func (b *builder) startProcess() {
+	wanted := spec.Network{Mode: spec.NetworkNone}
+	if b.Desired != nil {
+		wanted = b.Desired.Network
+	} else if was := b.Applied(); was != nil {
+		wanted = was.Network
+	}
+	switch b.Goal.Process {
+	case decide.RunProcess, decide.RestartProcess:
+		b.attach(wanted)
+		b.add(StartTask{Workspace: b.Name, Container: b.container()})
+	case decide.RepairNetwork:
+		b.attach(wanted)
+	case decide.StopProcess:
+		b.detach() // of a new container that is not to run
+	}
+}
+
+// attach gives the workspace the network that it wants. A network that works is
+// kept, and with it the address.
+func (b *builder) attach(wanted spec.Network) {
+	has, attached := b.world.Networks[b.Name]
+	switch {
+	case wanted.Mode != spec.NetworkCNI:
+		b.detach()
+		return
+	case attached && decide.Ports(has.Ports) != decide.Ports(wanted.Ports):
+		b.detach()
+	case attached && has.Fault == "" && has.Netns != 0:
+		return
+	case attached && has.Fault != "":
+		b.Because(has.Fault)
+	}
+	b.add(AttachNetwork{Workspace: b.Name, Set: b.frame.Set.Name, Ports: wanted.Ports})
+}
+
+// detach takes the network away, if there is one.
+func (b *builder) detach() {
+	if _, attached := b.world.Networks[b.Name]; attached {
+		b.add(DetachNetwork{Workspace: b.Name})
+	}
+}

@@ -1,0 +1,91 @@
+package plan
+
+import (
+	"time"
+
+	"carrel/plan/decide"
+	"carrel/plan/state"
+)
+
+// observed says what containerd's part of an observation means, in words that
+// package decide knows.
+type observed struct {
+	frame     decide.Frame
+	networks  map[string]state.Attachment
+	volumes   map[string]bool
+	preserved map[string]state.Preserved // the newest that the set may restore
+	trash     map[string]time.Time       // the newest
+	left      map[string]bool            // root filesystems whose container is gone, by key
+}
+
+func newObserved(f decide.Frame) observed {
+	o := observed{
+		frame: f, networks: make(map[string]state.Attachment, len(f.Now.Networks)), volumes: make(map[string]bool, len(f.Now.Volumes)),
+		preserved: map[string]state.Preserved{}, trash: map[string]time.Time{}, left: map[string]bool{},
+	}
+	for _, a := range f.Now.Networks {
+		o.networks[a.Workspace] = a
+	}
+	for _, v := range f.Now.Volumes {
+		o.volumes[v.Workspace] = true
+	}
+	for _, k := range f.Now.Preserved {
+		if (k.Set == f.Set.Name || k.Set == "") && k.At.After(o.preserved[k.Workspace].At) {
+			o.preserved[k.Workspace] = k
+		}
+	}
+	for _, t := range f.Now.Trash {
+		if t.At.After(o.trash[t.Workspace]) {
+			o.trash[t.Workspace] = t.At
+		}
+	}
+	for _, key := range f.Now.Snapshots {
+		o.left[key] = true
+	}
+	return o
+}
+
+// subject is a workspace with what its data and its network are.
+func (o observed) subject(s decide.Subject) decide.Subject {
+	s.Data, s.Network = o.data(s), o.network(s)
+	return s
+}
+
+func (o observed) data(s decide.Subject) decide.Data {
+	kept := o.preserved[s.Name]
+	d := decide.Data{Volume: o.volumes[s.Name], Preserved: kept.At, Owner: kept.Set, Trash: o.trash[s.Name]}
+	if len(o.left) > 0 {
+		for _, key := range o.frame.Aliases(s.Name) {
+			if o.left[key] && d.Leftover == "" {
+				d.Leftover = key
+			}
+		}
+	}
+	switch c := s.Instance; {
+	case c == nil:
+	case c.Volume == "":
+		d.Place = decide.Inside
+	case c.Volume == o.frame.Now.VolumesDir+"/"+s.Name:
+		d.Place = decide.InVolume
+	default:
+		d.Place = decide.InFolder
+	}
+	return d
+}
+
+// network says whether a network works, also for the process that runs: one that
+// is in another namespace than the pinned one has to start anew.
+func (o observed) network(s decide.Subject) decide.Network {
+	a, attached := o.networks[s.Name]
+	if !attached {
+		return decide.Network{}
+	}
+	n := decide.Network{Attached: true, Owner: a.Set, Ports: a.Ports, Broken: a.Fault, Restart: a.Netns == 0}
+	if s.Instance == nil || s.Instance.Task.Status != state.TaskRunning {
+		return n
+	}
+	if task := s.Instance.Task; task.Netns != 0 && a.Netns != 0 && task.Netns != a.Netns {
+		n.Broken, n.Restart = "its process is in another network namespace", true
+	}
+	return n
+}
