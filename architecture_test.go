@@ -16,7 +16,11 @@ import (
 // that is not a test. A folder that is not here may not exist.
 var mayImport = map[string][]string{
 	"schema":                   {},
-	"spec":                     {"schema"},
+	"spec":                     {"schema", "spec/document"},
+	"spec/document":            {},
+	"spec/lastvalid":           {"spec"},
+	"spec/policy":              {"schema", "spec", "spec/document"},
+	"spec/spectest":            {},
 	"plan":                     {"spec"},
 	"apply":                    {"plan", "spec"},
 	"apply/watch":              {"apply", "plan", "spec"},
@@ -31,7 +35,7 @@ var mayImport = map[string][]string{
 	"drivers/drivertest":       {"plan", "schema", "spec"},
 	"drivers/drivertest/guest": {},
 	"drivers":                  {"drivers/cdi", "drivers/cni", "drivers/containerd", "drivers/records", "drivers/volumes", "plan", "spec"},
-	"cmd/carrel":               {"apply", "apply/watch", "apply/watch/web", "drivers", "drivers/cdi", "drivers/containerd", "drivers/records", "drivers/volumes", "plan", "schema", "spec"},
+	"cmd/carrel":               {"apply", "apply/watch", "apply/watch/web", "drivers", "drivers/cdi", "drivers/containerd", "drivers/records", "drivers/volumes", "plan", "schema", "spec", "spec/lastvalid", "spec/policy"},
 	"examples/agent":           {},
 	"examples/agent/image":     {},
 	".":                        {},

@@ -111,7 +111,7 @@ func (p *planner) unwanted(s subject) {
 	case r.Source == "-":
 		stays("standard input described it", "run")
 	case p.want.Doubts(r.Source):
-		stays(r.Source+", which described it, has faults or cannot be read", "mend it, or run")
+		stays("there is an error in "+p.want.Invalid[0], "correct it, or run")
 	case slices.Contains(p.want.Empty, r.Source):
 		stays(r.Source+", which described it, is empty", "delete that file, or run")
 	case !covered && r.Gone:
