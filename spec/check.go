@@ -2,10 +2,12 @@ package spec
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -63,8 +65,8 @@ func (c checker) labels(labels *document.Node) {
 	if err := labels.Decode(&c.Labels); err != nil {
 		c.report("metadata.labels", "", "%s", err)
 	}
-	for key, value := range c.Labels {
-		at := "metadata.labels." + key
+	for _, key := range slices.Sorted(maps.Keys(c.Labels)) {
+		value, at := c.Labels[key], "metadata.labels."+key
 		for _, problem := range validation.IsQualifiedName(key) {
 			c.report(at, short(problem), "label %q is not a valid key", key)
 		}

@@ -15,9 +15,12 @@ func (p Places) At(path string) Pos {
 		if pos, ok := p[path]; ok || path == "" {
 			return pos
 		}
-		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+		path = parent(path)
 	}
 }
+
+// parent is the path of what a field is in.
+func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
 
 // Fields are the fields of an object while they are checked: where each stands,
 // and which have an error.
@@ -52,13 +55,12 @@ func (f Fields) Add(path string, value *Node) {
 
 // Wrong reports whether a field, or one that it is in, has an error.
 func (f Fields) Wrong(path string) bool {
-	for wrong := range f.wrong {
-		rest, below := strings.CutPrefix(path, wrong)
-		if below && (wrong == "" || rest == "" || rest[0] == '.' || rest[0] == '[') {
+	for ; path != ""; path = parent(path) {
+		if f.wrong[path] {
 			return true
 		}
 	}
-	return false
+	return f.wrong[""]
 }
 
 // Written reports whether a field is written.

@@ -221,7 +221,7 @@ func runHistory(t *testing.T, edits []byte) {
 // Whatever happens to a few files, the rule holds.
 func TestHistories(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	for i := range 60 {
+	for i := range 25 {
 		edits := make([]byte, 90)
 		for j := range edits {
 			edits[j] = byte(random.UintN(256))
