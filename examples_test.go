@@ -12,6 +12,7 @@ import (
 	"carrel/plan"
 	"carrel/plan/state"
 	"carrel/spec"
+	"carrel/spec/policy"
 )
 
 // TestExamples loads and plans every example, alone and all together, for a
@@ -72,7 +73,7 @@ func planExample(t *testing.T, path string) {
 }
 
 func TestExamplePolicy(t *testing.T) {
-	if _, err := spec.LoadPolicy("docs/policy.yaml"); err != nil {
+	if _, err := policy.Load("docs/policy.yaml"); err != nil {
 		t.Error(err)
 	}
 }

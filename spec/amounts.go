@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"carrel/spec/document"
 )
 
 // The bounds of what is written as an amount.
@@ -14,40 +16,35 @@ const (
 	maxCPU    = 1_000_000 // cores: more than any host has
 )
 
-// quantities checks the amounts in a spec at a path, and gives them the text
+// checkAmounts checks the amounts in a spec at a path, and makes them the text
 // that they are decoded from: YAML may have read a number.
-func quantities(path string, body *tree, faults *Errors) {
-	if user := body.get("user"); user != nil && !user.broken {
-		user.scalar = user.raw
-	}
-	limits(path+".resources.limits", body.get("resources", "limits"), faults)
-	if t := body.get("stop", "gracePeriod"); t != nil && !t.broken {
-		t.scalar = t.raw
-		if d, err := time.ParseDuration(t.raw); err != nil || d < 0 || d > maxGrace {
-			faults.Add(t.at, `write a time such as "10s" or "2m", at most 1h`, "%s.stop.gracePeriod is %q", path, t.raw)
-			t.broken = true
+func checkAmounts(path string, body *document.Node, errs *Errors) {
+	body.Get("user").AsText()
+	CheckLimits(path+".resources.limits", body.Get("resources", "limits"), errs)
+	grace := body.Get("stop", "gracePeriod")
+	if text, ok := grace.AsText(); ok {
+		if d, err := time.ParseDuration(text); err != nil || d < 0 || d > maxGrace {
+			grace.Reject(errs, `write a time such as "10s" or "2m", at most 1h`, "%s.stop.gracePeriod is %q", path, text)
 		}
 	}
 }
 
-// limits does it for the limits at a path.
-func limits(path string, body *tree, faults *Errors) {
+// CheckLimits checks the amounts in the limits at a path of a document, and
+// makes them the text that Limits are decoded from.
+func CheckLimits(path string, limits *document.Node, errs *Errors) {
 	for _, name := range []string{"cpu", "memory"} {
-		t := body.get(name)
-		if t == nil || t.broken {
-			continue
-		}
-		t.scalar = t.raw
-		if what, hint := wrongQuantity(name, t.raw); hint != "" {
-			faults.Add(t.at, hint, "%s.%s is %q%s", path, name, t.raw, what)
-			t.broken = true
+		limit := limits.Get(name)
+		if text, ok := limit.AsText(); ok {
+			if what, hint := wrongAmount(name, text); hint != "" {
+				limit.Reject(errs, hint, "%s.%s is %q%s", path, name, text, what)
+			}
 		}
 	}
 }
 
-// wrongQuantity says what is wrong with an amount of cpu or memory, and what to
-// do about it: no hint is no fault.
-func wrongQuantity(name, text string) (what, hint string) {
+// wrongAmount says what is wrong with an amount of cpu or memory, and what to do
+// about it. The hint is empty when nothing is wrong.
+func wrongAmount(name, text string) (what, hint string) {
 	most := resource.NewQuantity(maxCPU, resource.DecimalSI)
 	if name == "memory" {
 		most = resource.NewQuantity(math.MaxInt64/2, resource.BinarySI)

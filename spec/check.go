@@ -2,35 +2,28 @@ package spec
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/distribution/reference"
 	"github.com/moby/sys/signal"
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"carrel/spec/document"
 )
 
-// checker finds what the schema cannot say, and gives values their one form.
+// checker finds the errors of a workspace that the schema cannot express, and
+// gives values their one form.
 type checker struct {
 	*Workspace
-	faults *Errors
-	broken map[string]bool // paths with a fault of their own
-	unsure bool            // what is not written may still have a value
-
-	defaults map[Pos]bool // the places of what the set's defaults have
-}
-
-// name is the path of a field as messages have it, in the document that it is
-// written in.
-func (c checker) name(path string) string {
-	if c.defaults[c.At(path)] {
-		return "spec.defaults." + path
-	}
-	return "spec." + path
+	fields document.Fields
+	set    WorkspaceSet // whose defaults the workspace has
 }
 
 func (c checker) check() {
@@ -43,70 +36,70 @@ func (c checker) check() {
 	c.signal()
 }
 
-// fault reports a fault of the field at a path of the spec, unless one is
-// reported of it already.
-func (c checker) fault(path, hint, format string, args ...any) {
-	if c.known(path) {
-		c.faults.Add(c.At(path), hint, format, args...)
+// report reports an error of the field at a path, unless its value is unknown.
+func (c checker) report(path, hint, format string, args ...any) {
+	if !c.unknown(path) {
+		c.fields.Report(path, hint, format, args...)
 	}
 }
 
-// known reports whether a field has the value that was meant, as far as can be
-// told.
-func (c checker) known(path string) bool {
-	for broken := range c.broken {
-		rest, below := strings.CutPrefix(path, broken)
-		if below && (broken == "" || rest == "" || rest[0] == '.' || rest[0] == '[') {
-			return false
-		}
+// unknown reports whether the value of a field is not the one that was meant: it
+// has an error, or it may be in defaults that are unknown.
+func (c checker) unknown(path string) bool {
+	return c.fields.Wrong(path) || c.set.Unknown && !c.fields.Written(path)
+}
+
+// name is the path of a field as messages have it, in the document that it is
+// written in.
+func (c checker) name(path string) string {
+	if c.set.Has(c.fields.Places.At(path)) {
+		return "spec.defaults." + path
 	}
-	return true
+	return "spec." + path
 }
 
-// certain reports whether a field has its value for good, written or not.
-func (c checker) certain(path string) bool {
-	_, written := c.positions[path]
-	return c.known(path) && (written || !c.unsure)
-}
-
-func (c checker) labels() {
-	for key, value := range c.Labels {
-		at := "metadata.labels." + key
+func (c checker) labels(labels *document.Node) {
+	if labels == nil {
+		return
+	}
+	if err := labels.Decode(&c.Labels); err != nil {
+		c.report("metadata.labels", "", "%s", err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.Labels)) {
+		value, at := c.Labels[key], "metadata.labels."+key
 		for _, problem := range validation.IsQualifiedName(key) {
-			c.fault(at, short(problem), "label %q is not a valid key", key)
+			c.report(at, short(problem), "label %q is not a valid key", key)
 		}
 		for _, problem := range validation.IsValidLabelValue(value) {
-			c.fault(at, short(problem), "label %s has the value %q", key, value)
+			c.report(at, short(problem), "label %s has the value %q", key, value)
 		}
 		if strings.HasPrefix(key, "carrel/") || strings.HasPrefix(key, "containerd.io/") || strings.HasPrefix(key, "io.containerd.") {
-			c.fault(at, "choose another key", "label %s is reserved", key)
+			c.report(at, "choose another key", "label %s is reserved", key)
 		}
 	}
 }
 
-// short is what Kubernetes says of a label, without its examples and patterns.
+// short is a message of Kubernetes about a label, without examples and patterns.
 func short(problem string) string {
 	problem, _, _ = strings.Cut(problem, " (e.g.")
 	return problem
 }
 
-// login is what an image may begin with that nothing prints: the user and the
-// password of somebody who took it for a URL.
+// login is a user and a password at the start of an image that is written like a
+// URL. Messages leave it out.
 var login = regexp.MustCompile(`^([a-z]+://)?[^/@]*:[^/@]*@`)
 
 func (c checker) image() {
 	archive, isArchive := strings.CutPrefix(c.Image, ArchivePrefix)
 	switch {
 	case c.Image == "":
-		if c.certain("image") {
-			c.fault("", "add it, here or in the defaults of the set", "spec has no image")
-		}
+		c.report("image", "add it, here or in the defaults of the set", "spec has no image")
 	case archive == "":
-		c.fault("image", "write oci-archive:./file.tar", "%s names no archive", c.name("image"))
+		c.report("image", "write oci-archive:./file.tar", "%s names no archive", c.name("image"))
 	case isArchive:
-		if !filepath.IsAbs(archive) && c.At("image").File != stdin {
+		if !filepath.IsAbs(archive) && c.fields.Places.At("image").File != stdin {
 			// The file that has the field may be that of the set.
-			archive = filepath.Join(filepath.Dir(c.At("image").File), archive)
+			archive = filepath.Join(filepath.Dir(c.fields.Places.At("image").File), archive)
 			c.relative = true
 		}
 		if absolute, err := filepath.Abs(archive); err == nil {
@@ -116,7 +109,7 @@ func (c checker) image() {
 	default:
 		named, err := reference.ParseDockerRef(c.Image)
 		if err != nil {
-			c.fault("image", "write it as registry/name:tag, in lower case", "%s is %q: %s", c.name("image"), login.ReplaceAllString(c.Image, "...@"), err)
+			c.report("image", "write it as registry/name:tag, in lower case", "%s is %q: %s", c.name("image"), login.ReplaceAllString(c.Image, "...@"), err)
 			return
 		}
 		c.Image = named.String()
@@ -131,10 +124,10 @@ func (c checker) devices() {
 	for i, name := range c.Devices {
 		at := fmt.Sprintf("devices[%d]", i)
 		if !device.MatchString(name) {
-			c.fault(at, "write vendor/class=name, such as nvidia.com/gpu=0", "%s is %q, which is not the full name of a CDI device", c.name(at), name)
+			c.report(at, "write vendor/class=name, such as nvidia.com/gpu=0", "%s is %q, which is not the full name of a CDI device", c.name(at), name)
 		}
 		if seen[name] && name != "" {
-			c.fault(at, "keep one of them", "%s is %s, which is in the list already", c.name(at), name)
+			c.report(at, "keep one of them", "%s is %s, which is in the list already", c.name(at), name)
 		}
 		seen[name] = true
 	}
@@ -146,32 +139,29 @@ func (c checker) paths() {
 		c.WorkingDir = c.clean("workingDir", c.WorkingDir)
 	}
 	c.notSystem("dataPath", c.DataPath)
-	seen := map[string]string{}
-	if c.certain("dataPath") {
-		seen[c.DataPath] = "dataPath"
-	}
+	seen := map[string]string{c.DataPath: "dataPath"} // what is mounted there
 	for i := range c.Mounts {
 		m := &c.Mounts[i]
 		source, target := fmt.Sprintf("mounts[%d].source", i), fmt.Sprintf("mounts[%d].target", i)
 		m.Source = c.clean(source, m.Source)
 		m.Target = c.clean(target, m.Target)
 		c.notSystem(target, m.Target)
-		if other, twice := seen[m.Target]; twice {
-			c.fault(target, "choose another path", "%s is %s, which is %s already", c.name(target), m.Target, c.name(other))
+		if other, twice := seen[m.Target]; twice && !c.unknown(other) {
+			c.report(target, "choose another path", "%s is %s, which is %s already", c.name(target), m.Target, c.name(other))
 		}
 		seen[m.Target] = target
 	}
 }
 
-// clean is a path without dots and doubled slashes. One that climbs is refused:
-// what it means is easily misread.
+// clean is a path without dots and doubled slashes. A path with .. is an error:
+// people misread what it means.
 func (c checker) clean(at, value string) string {
 	if strings.ContainsRune(value, 0) {
-		c.fault(at, "take it out", "%s has a NUL byte", c.name(at))
+		c.report(at, "take it out", "%s has a NUL byte", c.name(at))
 	}
 	for part := range strings.SplitSeq(value, "/") {
 		if part == ".." {
-			c.fault(at, "write the path it leads to", "%s is %q, which climbs with ..", c.name(at), value)
+			c.report(at, "write the path it leads to", "%s is %q, which climbs with ..", c.name(at), value)
 		}
 	}
 	return path.Clean(value)
@@ -180,7 +170,7 @@ func (c checker) clean(at, value string) string {
 func (c checker) notSystem(at, value string) {
 	for _, system := range []string{"/proc", "/sys", "/dev"} {
 		if value == "/" || value == system || strings.HasPrefix(value, system+"/") {
-			c.fault(at, "choose a path such as /data", "%s is %s, which belongs to the system", c.name(at), value)
+			c.report(at, "choose a path such as /data", "%s is %s, which belongs to the system", c.name(at), value)
 			return
 		}
 	}
@@ -191,7 +181,7 @@ var user = regexp.MustCompile(`^[^:\s\pC-]([^:\s\pC]*)(:[^:\s\pC-][^:\s\pC]*)?$`
 
 func (c checker) user() {
 	if c.User != "" && !user.MatchString(c.User) {
-		c.fault("user", "write user or user:group, by names or numbers", "%s is %q", c.name("user"), c.User)
+		c.report("user", "write user or user:group, by names or numbers", "%s is %q", c.name("user"), c.User)
 	}
 }
 
@@ -200,10 +190,10 @@ func (c checker) env() {
 	for i, v := range c.Env {
 		at := fmt.Sprintf("env[%d]", i)
 		if seen[v.Name] {
-			c.fault(at+".name", "keep one of them", "environment variable %s is here twice", v.Name)
+			c.report(at+".name", "keep one of them", "environment variable %s is here twice", v.Name)
 		}
 		if strings.ContainsRune(v.Value, 0) {
-			c.fault(at+".value", "take it out", "the value of environment variable %s has a NUL byte", v.Name)
+			c.report(at+".value", "take it out", "the value of environment variable %s has a NUL byte", v.Name)
 		}
 		seen[v.Name] = true
 	}
@@ -216,14 +206,14 @@ func (c checker) signal() {
 	}
 	name := signalName(c.Stop.Signal)
 	if name == "" {
-		c.fault("stop.signal", "write a name such as SIGTERM or SIGINT", "%s is %q, which is no signal", c.name("stop.signal"), c.Stop.Signal)
+		c.report("stop.signal", "write a name such as SIGTERM or SIGINT", "%s is %q, which is not a signal", c.name("stop.signal"), c.Stop.Signal)
 		return
 	}
 	c.Stop.Signal = name
 }
 
 // signalName is the name of a signal that is written as a name, with or without
-// SIG, or as a number; "" when there is none.
+// SIG, or as a number; "" when there is no such signal.
 func signalName(text string) string {
 	number, err := signal.ParseSignal(text)
 	if err != nil || !signal.ValidSignalForPlatform(number) {
@@ -250,25 +240,25 @@ func (c checker) network() {
 		if p.HostIP != "" {
 			c.hostIP(at+".hostIP", p)
 		}
-		if c.Network.Mode != NetworkCNI && c.certain("network.mode") {
-			c.fault(at, "take it out, or set spec.network.mode to cni", "%s is for network mode cni only, and this is %s", c.name(at), c.Network.Mode)
+		if c.Network.Mode != NetworkCNI {
+			c.report(at, "take it out, or set spec.network.mode to cni", "%s is for network mode cni only, and this is %s", c.name(at), c.Network.Mode)
 		}
 	}
 }
 
 // hostIP gives an address its one form.
 func (c checker) hostIP(at string, p *Port) {
-	form, ok := address(p.HostIP)
+	form, ok := HostIP(p.HostIP)
 	if !ok {
-		c.fault(at, "write an address such as 127.0.0.1", "%s is %q", c.name(at), p.HostIP)
+		c.report(at, "write an address such as 127.0.0.1", "%s is %q", c.name(at), p.HostIP)
 		return
 	}
 	p.HostIP = form
 }
 
-// address is the one form of an address of the host. The unspecified addresses
-// are every address, as is none.
-func address(text string) (form string, ok bool) {
+// HostIP is the one form of an address of a host that ports are published at. An
+// unspecified address is every address of the host, whose form is "".
+func HostIP(text string) (form string, ok bool) {
 	ip, err := netip.ParseAddr(text)
 	if err != nil {
 		return "", false

@@ -9,9 +9,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"carrel/spec"
+	"carrel/spec/spectest"
 )
 
-// names are the workspaces that a load gives, or its faults.
+// names are the workspaces that a load gives, or its errors.
 func names(paths ...string) string {
 	set, err := spec.Load(paths...)
 	if err != nil {
@@ -24,13 +25,6 @@ func names(paths ...string) string {
 	return strings.Join(names, " ")
 }
 
-func link(t *testing.T, target, name string) {
-	t.Helper()
-	if err := os.Symlink(target, name); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestFilesThatAreFound(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -39,29 +33,29 @@ func TestFilesThatAreFound(t *testing.T) {
 		want  string
 	}{
 		{"a file twice", func(t *testing.T) {
-			write(t, "specs/a.yaml", workspace("a", ""))
-			link(t, "a.yaml", "specs/b.yaml")
+			spectest.Write(t, "specs/a.yaml", spectest.Workspace("a", ""))
+			spectest.Link(t, "a.yaml", "specs/b.yaml")
 		}, "specs specs/a.yaml ./specs/../specs", "a"},
 		{"a volume of Kubernetes", func(t *testing.T) {
-			write(t, "specs/..1/a.yaml", workspace("a", ""))
-			write(t, "specs/..1/below/b.yaml", workspace("b", ""))
-			link(t, "..1", "specs/..data")
-			link(t, "..data/a.yaml", "specs/a.yaml")
-			link(t, "..data/below", "specs/below")
+			spectest.Write(t, "specs/..1/a.yaml", spectest.Workspace("a", ""))
+			spectest.Write(t, "specs/..1/below/b.yaml", spectest.Workspace("b", ""))
+			spectest.Link(t, "..1", "specs/..data")
+			spectest.Link(t, "..data/a.yaml", "specs/a.yaml")
+			spectest.Link(t, "..data/below", "specs/below")
 		}, "specs", "a b"},
 		{"a link to the folder", func(t *testing.T) {
-			write(t, "specs/a.yaml", workspace("a", ""))
-			link(t, ".", "specs/self")
-			link(t, "..", "specs/.hidden")
+			spectest.Write(t, "specs/a.yaml", spectest.Workspace("a", ""))
+			spectest.Link(t, ".", "specs/self")
+			spectest.Link(t, "..", "specs/.hidden")
 		}, "specs", "a"},
 		{"a folder that is a link", func(t *testing.T) {
-			write(t, "real/a.yaml", workspace("a", ""))
-			link(t, "real", "specs")
+			spectest.Write(t, "real/a.yaml", spectest.Workspace("a", ""))
+			spectest.Link(t, "real", "specs")
 		}, "specs", "a"},
 		{"hidden files, editors' files", func(t *testing.T) {
-			write(t, "specs/a.yaml", workspace("a", ""))
+			spectest.Write(t, "specs/a.yaml", spectest.Workspace("a", ""))
 			for _, name := range []string{".a.yaml", ".git/a.yaml", "a.yaml~", "#a.yaml#", "a.yaml.swp", "a.json"} {
-				write(t, "specs/"+name, "no spec")
+				spectest.Write(t, "specs/"+name, "no spec")
 			}
 		}, "specs", "a"},
 	} {
@@ -83,35 +77,35 @@ func TestFilesThatAreRefused(t *testing.T) {
 		want string
 	}{
 		{"a file out of the tree", func(t *testing.T) {
-			write(t, "secret.yaml", workspace("a", ""))
-			write(t, "specs/a.yaml", workspace("a", ""))
-			link(t, "../secret.yaml", "specs/b.yaml")
+			spectest.Write(t, "secret.yaml", spectest.Workspace("a", ""))
+			spectest.Write(t, "specs/a.yaml", spectest.Workspace("a", ""))
+			spectest.Link(t, "../secret.yaml", "specs/b.yaml")
 		}, "specs", "specs/b.yaml: this link leads out of the folder that is loaded, to $DIR/secret.yaml (copy it into the folder)"},
 		{"a folder out of the tree", func(t *testing.T) {
-			write(t, "specs-old/a.yaml", workspace("a", ""))
-			write(t, "specs/a.yaml", workspace("a", ""))
-			link(t, "../specs-old", "specs/old")
+			spectest.Write(t, "specs-old/a.yaml", spectest.Workspace("a", ""))
+			spectest.Write(t, "specs/a.yaml", spectest.Workspace("a", ""))
+			spectest.Link(t, "../specs-old", "specs/old")
 		}, "specs", "specs/old: this link leads out of the folder that is loaded, to $DIR/specs-old (copy it into the folder)"},
 		{"a link to nothing", func(t *testing.T) {
-			write(t, "specs/a.yaml", workspace("a", ""))
-			link(t, "gone.yaml", "specs/b.yaml")
+			spectest.Write(t, "specs/a.yaml", spectest.Workspace("a", ""))
+			spectest.Link(t, "gone.yaml", "specs/b.yaml")
 		}, "specs", "specs/b.yaml: no such file or directory (check the path)"},
 		{"a link to itself", func(t *testing.T) {
-			write(t, "specs/a.yaml", workspace("a", ""))
-			link(t, "b.yaml", "specs/b.yaml")
+			spectest.Write(t, "specs/a.yaml", spectest.Workspace("a", ""))
+			spectest.Link(t, "b.yaml", "specs/b.yaml")
 		}, "specs", "specs/b.yaml: too many links"},
 		{"a pipe", func(t *testing.T) {
-			write(t, "specs/a.yaml", workspace("a", ""))
+			spectest.Write(t, "specs/a.yaml", spectest.Workspace("a", ""))
 			if err := syscall.Mkfifo("specs/b.yaml", 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}, "specs", "specs/b.yaml: not a file that can be read as a spec (write - to load from standard input)"},
 		{"too large", func(t *testing.T) {
-			write(t, "a.yaml", workspace("a", "")+strings.Repeat("#\n", 1<<19))
+			spectest.Write(t, "a.yaml", spectest.Workspace("a", "")+strings.Repeat("#\n", 1<<19))
 		}, "a.yaml", "a.yaml: larger than 1 MiB (split it into several files)"},
 		{"a name with a line break", func(t *testing.T) {
-			write(t, "specs/a\nb.yaml", "a: b\n")
-		}, "specs", `specs/a\x0ab.yaml:1:1: this document is no spec of carrel (begin it with apiVersion: carrel/v1 and kind: Workspace)`},
+			spectest.Write(t, "specs/a\nb.yaml", "a: b\n")
+		}, "specs", `specs/a\x0ab.yaml:1:1: this document is not a carrel spec (begin it with apiVersion: carrel/v1 and kind: Workspace)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -147,8 +141,8 @@ func stdin(t *testing.T, text string) {
 
 func TestStandardInput(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{workspace("a", "") + "---\n" + workspace("b", ""), "a b"},
-		{workspace("a", "  imag: x\n"), `-:6:3: unknown field "imag" in spec (did you mean "image"?)`},
+		{spectest.Workspace("a", "") + "---\n" + spectest.Workspace("b", ""), "a b"},
+		{spectest.Workspace("a", "  imag: x\n"), `-:6:3: unknown field "imag" in spec (did you mean "image"?)`},
 		{"", "-: no spec was found: nothing is taken as deleted (write a document of kind Workspace or WorkspaceSet)"},
 	} {
 		stdin(t, c.text)

@@ -11,17 +11,18 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"carrel/spec"
+	"carrel/spec/spectest"
 )
 
-// No input makes Load panic, and each fault is one line.
+// No input makes Load panic, and each error is one line.
 func FuzzLoad(f *testing.F) {
-	for _, path := range archives(f, "testdata") {
+	for _, path := range spectest.Archives(f, "testdata") {
 		archive, err := txtar.ParseFile(path)
 		if err != nil {
 			f.Fatal(err)
 		}
 		for _, file := range archive.Files {
-			if file.Name != result {
+			if file.Name != spectest.Result {
 				f.Add(file.Data)
 			}
 		}
@@ -41,54 +42,13 @@ func FuzzLoad(f *testing.F) {
 		if set.Name != "" || set.Workspaces != nil {
 			t.Error("a set and an error")
 		}
-		var faults spec.Errors
-		if !errors.As(err, &faults) || len(faults) == 0 {
-			t.Fatalf("no list of faults: %v", err)
+		var errs spec.Errors
+		if !errors.As(err, &errs) || len(errs) == 0 {
+			t.Fatalf("no list of errors: %v", err)
 		}
-		for _, fault := range faults {
-			if text := fault.Error(); strings.ContainsAny(text, "\n\r\x00") || fault.Pos.File != path {
+		for _, e := range errs {
+			if text := e.Error(); strings.ContainsAny(text, "\n\r\x00") || e.Pos.File != path {
 				t.Errorf("not a line about the file: %q", text)
-			}
-		}
-	})
-}
-
-// No input makes LoadPolicy or Check panic, and each fault is one line.
-func FuzzPolicy(f *testing.F) {
-	for _, path := range archives(f, "testdata/policy") {
-		archive, err := txtar.ParseFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(archive.Files[0].Data)
-	}
-	asked := spec.Default()
-	asked.Image, asked.User = "docker.io/library/redis:7", "+0"
-	asked.Devices = []string{"nvidia.com/gpu=0"}
-	asked.Mounts = []spec.Mount{{Source: "/etc/none/x", Target: "/a"}}
-	asked.Network.Ports = []spec.Port{{Host: 80, Container: 80, Protocol: "tcp"}}
-	f.Fuzz(func(t *testing.T, content []byte) {
-		path := filepath.Join(t.TempDir(), "policy.yaml")
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		policy, err := spec.LoadPolicy(path)
-		if err == nil {
-			err = policy.Check([]spec.Workspace{asked})
-		}
-		if err == nil {
-			return
-		}
-		var faults spec.Errors
-		if !errors.As(err, &faults) || len(faults) == 0 {
-			if len(content) <= 1<<20 {
-				t.Fatalf("no list of faults: %v", err)
-			}
-			return
-		}
-		for _, fault := range faults {
-			if text := fault.Error(); strings.ContainsAny(text, "\n\r\x00") {
-				t.Errorf("not a line: %q", text)
 			}
 		}
 	})
@@ -101,7 +61,7 @@ func BenchmarkLoad(b *testing.B) {
 			for i := range size.files {
 				var text strings.Builder
 				for j := range size.documents / size.files {
-					text.WriteString("---\n" + workspace(fmt.Sprintf("w%d-%d", i, j),
+					text.WriteString("---\n" + spectest.Workspace(fmt.Sprintf("w%d-%d", i, j),
 						"  env: [{name: A, value: b}]\n  resources: {limits: {cpu: 2, memory: 4Gi}}\n"))
 				}
 				if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.yaml", i)), []byte(text.String()), 0o600); err != nil {

@@ -8,13 +8,14 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"carrel/spec"
+	"carrel/spec/spectest"
 )
 
 // A field stands where it is written, or where its nearest parent is.
 func TestAt(t *testing.T) {
 	t.Chdir(t.TempDir())
-	write(t, "specs/set.yaml", "apiVersion: carrel/v1\nkind: WorkspaceSet\nmetadata: {name: s}\nspec:\n  defaults:\n    dataPath: /d\n")
-	write(t, "specs/a.yaml", "# a comment\n---\n"+workspace("a", `  network:
+	spectest.Write(t, "specs/set.yaml", "apiVersion: carrel/v1\nkind: WorkspaceSet\nmetadata: {name: s}\nspec:\n  defaults:\n    dataPath: /d\n")
+	spectest.Write(t, "specs/a.yaml", "# a comment\n---\n"+spectest.Workspace("a", `  network:
     ports:
       - {host: 1, container: 2}
   devices: [a.b/c=d]
@@ -54,7 +55,7 @@ func TestAt(t *testing.T) {
 // lacks has its default.
 func TestJSON(t *testing.T) {
 	t.Chdir(t.TempDir())
-	write(t, "a.yaml", workspace("a", "  autoStart: false\n  resources: {limits: {cpu: 1500m, memory: 1.5Gi}}\n  stop: {gracePeriod: 0s}\n"))
+	spectest.Write(t, "a.yaml", spectest.Workspace("a", "  autoStart: false\n  resources: {limits: {cpu: 1500m, memory: 1.5Gi}}\n  stop: {gracePeriod: 0s}\n"))
 	set, err := spec.Load("a.yaml")
 	if err != nil {
 		t.Fatal(err)

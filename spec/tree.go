@@ -1,287 +1,303 @@
 package spec
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
-	"strconv"
-
-	"gopkg.in/yaml.v3"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 )
 
-// The bounds of a document. What aliases stand for is counted, so that a small
-// file cannot grow without end.
-const (
-	maxDepth   = 64
-	maxAliased = 10_000
-)
+// maxFile bounds the size of one file of specs.
+const maxFile = 1 << 20
 
-// tree is a YAML document with the place of every value. It holds what JSON
-// can hold: an object, a list, or a scalar.
-//
-// Trees are never shared between documents: what an alias stands for is read
-// again for each alias.
-type tree struct {
-	at     Pos // of the value
-	key    Pos // of the key, in an object
-	fields map[string]*tree
-	items  []*tree
-	scalar any    // a string, int64, float64 or bool, when it is neither
-	raw    string // a scalar as it is written, without quotes
-	object bool
-	list   bool
-	quoted bool
-	null   bool
-	broken bool // its fault is reported: it counts as written, and as nothing
+// stdin is the path that stands for standard input.
+const stdin = "-"
+
+// Tree are the files of specs below some paths, each file once.
+type Tree struct {
+	Files   []*File
+	Errors  Errors   // of paths that could not be read, or have no spec
+	Sources []string // as in Set
+	Folders []string // as in Set
+
+	// Unread are the paths that may have more files than were found, absolute:
+	// they could not be read, or have no spec. Folders end in a slash, a path
+	// that may be a file or a folder is there twice.
+	Unread []string
+
+	// Dangling are symlinks to nothing, absolute, which may have been folders.
+	Dangling []string
 }
 
-// reader turns the documents of one file into trees.
-type reader struct {
-	file    string
-	faults  *Errors
-	aliased int
-	endless bool // the bounds of a document were passed
-	gaveUp  bool // there may be more documents than were read
+// Read finds the files below paths and parses them.
+func Read(paths ...string) Tree {
+	f := finder{seen: map[string]*entry{}, folders: map[string]bool{}}
+	for _, path := range paths {
+		f.find(path)
+	}
+	f.empty()
+	f.Folders = slices.Sorted(maps.Keys(f.folders))
+	return f.Tree
 }
 
-// documents are the documents of a file that are not empty. The decoder of
-// YAML gives up at its first fault.
-func (r *reader) documents(content []byte) []*tree {
-	var all []*tree
-	var last yaml.Node
-	for decoder := yaml.NewDecoder(bytes.NewReader(content)); ; {
-		var node yaml.Node
-		err := decode(decoder, &node)
-		if errors.Is(err, io.EOF) {
-			return all
-		}
-		if err != nil {
-			r.gaveUp = true
-			r.syntax(err, content, lastLine(&last))
-			return all
-		}
-		t := r.tree(&node, 0, false)
-		if r.endless {
-			r.gaveUp = true
-			return all
-		}
-		if !t.null {
-			all = append(all, t)
-		}
-		last = node
-	}
+// finder collects the files of a Tree.
+type finder struct {
+	Tree
+	roots   []*root
+	seen    map[string]*entry // by the path without symlinks
+	folders map[string]bool   // will be Folders
 }
 
-// decode guards against the decoder's own panics: no input may end the program.
-func decode(decoder *yaml.Decoder, node *yaml.Node) (err error) {
-	defer func() {
-		if caught := recover(); caught != nil {
-			err = fmt.Errorf("yaml: %v", caught)
-		}
-	}()
-	return decoder.Decode(node)
+// root is one of the paths that were given.
+type root struct {
+	path     string
+	absolute string
+	folder   bool
+	entries  []*entry
+	wrong    bool // there may be more files
 }
 
-// tree is the value of a node.
-func (r *reader) tree(n *yaml.Node, depth int, aliased bool) *tree {
-	at := Pos{r.file, n.Line, n.Column}
-	if aliased {
-		r.aliased++
-	}
-	if depth > maxDepth || r.aliased > maxAliased {
-		if !r.endless {
-			r.faults.Add(at, "write it without so many levels or aliases", "nested too deep, or its aliases stand for too much")
-		}
-		r.endless = true
-	}
-	if r.endless {
-		return &tree{at: at, broken: true}
-	}
-	switch n.Kind {
-	case yaml.DocumentNode:
-		return r.tree(n.Content[0], depth+1, aliased)
-	case yaml.AliasNode:
-		t := r.tree(n.Alias, depth+1, true)
-		t.at = at
-		return t
-	case yaml.MappingNode:
-		return r.object(n, at, depth, aliased)
-	case yaml.SequenceNode:
-		t := &tree{at: at, list: true}
-		for _, item := range n.Content {
-			value := r.tree(item, depth+1, aliased)
-			if value.null {
-				r.faults.Add(value.at, "take it out", "an empty item in a list")
-				value.broken = true
-			}
-			t.items = append(t.items, value)
-		}
-		return t
-	case yaml.ScalarNode:
-		return r.scalar(n, at)
-	}
-	return &tree{at: at, null: true}
+// entry is a file that was found. The file is nil when it could not be read.
+type entry struct {
+	file *File
 }
 
-func (r *reader) object(n *yaml.Node, at Pos, depth int, aliased bool) *tree {
-	t := &tree{at: at, object: true, fields: make(map[string]*tree, len(n.Content)/2)}
-	first := make(map[string]Pos, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, keyAt := n.Content[i], Pos{r.file, n.Content[i].Line, n.Content[i].Column}
-		value := r.tree(n.Content[i+1], depth+1, aliased)
-		if key.Tag == "!!merge" {
-			if !t.inherit(value) {
-				r.faults.Add(value.at, "write an alias (*) to an object, or a list of them", "<< takes in what is no object")
-			}
-			continue
+// find adds the files of one path: a file, a folder, or standard input.
+func (f *finder) find(path string) {
+	at := &root{path: path}
+	f.roots = append(f.roots, at)
+	before := len(f.Errors)
+	defer func() { at.wrong = len(f.Errors) > before }()
+	if path == stdin {
+		f.Sources = append(f.Sources, stdin)
+		if f.seen[stdin] == nil {
+			f.seen[stdin] = &entry{f.read(os.Stdin, stdin, stdin)}
 		}
-		if key.Kind != yaml.ScalarNode {
-			r.faults.Add(keyAt, "", "a key must be a word")
-			continue
-		}
-		if before, twice := first[key.Value]; twice {
-			r.faults.Add(keyAt, "keep one of them", "key %q is here twice, first at %s", key.Value, before)
-			continue
-		}
-		first[key.Value] = keyAt
-		value.key = keyAt
-		t.fields[key.Value] = value
+		at.entries = append(at.entries, f.seen[stdin])
+		return
 	}
-	return t
-}
-
-// inherit adds the fields of a YAML merge key that the object does not have. It
-// is false for what cannot be merged.
-func (t *tree) inherit(from *tree) bool {
-	for _, item := range from.items {
-		if item.list || !t.inherit(item) {
-			return false
-		}
-	}
-	for key, value := range from.fields {
-		if _, own := t.fields[key]; !own {
-			t.fields[key] = value
-		}
-	}
-	return from.object || from.list || from.broken
-}
-
-// under is the tree with defaults below it: objects are merged, everything
-// else is its own where it has it. The places stay those of the values.
-func (t *tree) under(defaults *tree) *tree {
-	if t == nil || defaults == nil {
-		if t == nil {
-			return defaults
-		}
-		return t
-	}
-	if !t.object || !defaults.object {
-		return t
-	}
-	merged := *t
-	merged.fields = maps.Clone(defaults.fields)
-	for key, own := range t.fields {
-		merged.fields[key] = own.under(defaults.fields[key])
-	}
-	return &merged
-}
-
-// get is the value at a path of keys, nil when it is not there.
-func (t *tree) get(keys ...string) *tree {
-	for _, key := range keys {
-		if t == nil {
-			return nil
-		}
-		t = t.fields[key]
-	}
-	return t
-}
-
-// text is a scalar string, "" when it is something else.
-func (t *tree) text() string {
-	if t == nil {
-		return ""
-	}
-	s, _ := t.scalar.(string)
-	return s
-}
-
-// value is the tree as JSON has it; what is broken is null there.
-func (t *tree) value() any {
-	switch {
-	case t.broken || t.null:
-		return nil
-	case t.object:
-		object := make(map[string]any, len(t.fields))
-		for key, field := range t.fields {
-			object[key] = field.value()
-		}
-		return object
-	case t.list:
-		list := make([]any, len(t.items))
-		for i, item := range t.items {
-			list[i] = item.value()
-		}
-		return list
-	}
-	return t.scalar
-}
-
-// decode fills a Go value from the tree.
-func (t *tree) decode(into any) error {
-	text, err := json.Marshal(t.value())
+	absolute, err := filepath.Abs(path)
 	if err != nil {
-		return err
+		f.unread(path, path, err)
+		return
 	}
-	return json.Unmarshal(text, into)
+	at.absolute = absolute
+	f.follow(absolute)
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		f.unread(path, absolute, err)
+		f.Unread = append(f.Unread, inside(absolute))
+	case info.IsDir():
+		at.folder = true
+		f.Sources = append(f.Sources, inside(absolute))
+		f.folder(at, path, absolute)
+	default:
+		f.Sources = append(f.Sources, absolute)
+		at.entries = append(at.entries, f.open(path, absolute))
+	}
 }
 
-// places adds the place of the tree and of everything below it, and notes what
-// is broken.
-func (t *tree) places(path string, into map[string]Pos, broken map[string]bool) {
-	into[path] = t.at
-	if t.broken {
-		broken[path] = true
+// folder adds every spec file below a folder. Hidden ones are left out.
+func (f *finder) folder(at *root, name, absolute string) {
+	top, err := filepath.EvalSymlinks(absolute)
+	if err != nil {
+		f.unread(name, inside(absolute), err)
+		return
 	}
-	for key, field := range t.fields {
-		below := key
-		if path != "" {
-			below = path + "." + key
+	walk{f, at, top, map[string]bool{}}.folder(name, absolute, top)
+}
+
+// walk goes through one tree of folders.
+type walk struct {
+	*finder
+	at      *root
+	top     string          // of the tree, without symlinks
+	visited map[string]bool // folders, without symlinks
+}
+
+func (w walk) folder(name, path, real string) {
+	if w.visited[real] {
+		return
+	}
+	w.visited[real] = true
+	entries, err := os.ReadDir(real)
+	if err != nil {
+		w.unread(name, inside(path), err)
+		return
+	}
+	w.folders[real] = true
+	for _, entry := range entries {
+		name, path := filepath.Join(name, entry.Name()), filepath.Join(path, entry.Name())
+		switch {
+		case strings.HasPrefix(entry.Name(), "."):
+		case entry.Type()&fs.ModeSymlink != 0:
+			w.link(name, path)
+		case entry.IsDir():
+			w.folder(name, path, filepath.Join(real, entry.Name()))
+		case isSpec(entry.Name()):
+			w.at.entries = append(w.at.entries, w.open(name, path))
 		}
-		field.places(below, into, broken)
-	}
-	for i, item := range t.items {
-		item.places(path+"["+strconv.Itoa(i)+"]", into, broken)
 	}
 }
 
-// all adds the places of the tree and of everything below it.
-func (t *tree) all(into map[Pos]bool) map[Pos]bool {
-	into[t.at] = true
-	for _, field := range t.fields {
-		field.all(into)
-	}
-	for _, item := range t.items {
-		item.all(into)
-	}
-	return into
-}
-
-// forget takes out what is written without a value, where the schema knows the
-// key: it counts as not written. Unknown keys stay, to be reported.
-func (t *tree) forget(known schemaNode) {
-	for key, field := range t.fields {
-		below, ok := known.field(key)
-		if field.null && ok {
-			delete(t.fields, key)
+// link adds what a symlink in a tree points to. That must be in the tree, or a
+// spec could bring in any file of the host.
+func (w walk) link(name, path string) {
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		w.follow(path)
+		if isSpec(path) {
+			w.unread(name, path, err)
 		} else {
-			field.forget(below)
+			w.Dangling = append(w.Dangling, path)
 		}
+		return
 	}
-	for _, item := range t.items {
-		item.forget(known.item())
+	info, err := os.Stat(target)
+	if err != nil {
+		w.unread(name, path, err)
+		w.Unread = append(w.Unread, inside(path))
+		return
+	}
+	if !info.IsDir() && !isSpec(path) {
+		return
+	}
+	w.follow(path)
+	below, err := filepath.Rel(w.top, target)
+	switch {
+	case err != nil || below == ".." || strings.HasPrefix(below, "../"):
+		w.Errors.Add(Pos{File: name}, "copy it into the folder", "this link leads out of the folder that is loaded, to %s", target)
+		w.Unread = append(w.Unread, path, inside(path))
+	case !info.IsDir():
+		w.at.entries = append(w.at.entries, w.open(name, path))
+	case below != "." && hidden(below):
+		w.folder(name, path, target)
+	}
+	// A folder that is not hidden is found without the link.
+}
+
+// hidden reports whether a path below a tree is in a hidden folder. Kubernetes
+// keeps what it mounts in such a folder, with links to it.
+func hidden(path string) bool {
+	return slices.ContainsFunc(strings.Split(path, "/"), func(part string) bool { return strings.HasPrefix(part, ".") })
+}
+
+// open is the file at a path.
+func (f *finder) open(name, path string) *entry {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		f.unread(name, path, err)
+		return &entry{}
+	}
+	e := f.seen[real]
+	switch {
+	case e == nil:
+		e = &entry{f.openOnce(name, path, real)}
+		f.seen[real] = e
+	case e.file != nil:
+		e.file.Also = append(e.file.Also, path)
+	default:
+		f.Unread = append(f.Unread, path)
+	}
+	return e
+}
+
+// openOnce reads a file, whose path without symlinks is real. It is nil when the
+// file cannot be read.
+func (f *finder) openOnce(name, path, real string) *File {
+	info, err := os.Stat(real)
+	if err != nil {
+		f.unread(name, path, err)
+		return nil
+	}
+	if !info.Mode().IsRegular() {
+		f.Unread = append(f.Unread, path)
+		f.Errors.Add(Pos{File: name}, "write - to load from standard input", "not a file that can be read as a spec")
+		return nil
+	}
+	opened, err := os.Open(real)
+	if err != nil {
+		f.unread(name, path, err)
+		return nil
+	}
+	defer opened.Close()
+	return f.read(opened, name, path)
+}
+
+func (f *finder) read(r io.Reader, name, source string) *File {
+	content, err := ReadFile(r, name)
+	var wrong Error
+	switch {
+	case errors.As(err, &wrong):
+		f.Unread = append(f.Unread, source)
+		f.Errors = append(f.Errors, wrong)
+		return nil
+	case err != nil:
+		f.unread(name, source, err)
+		return nil
+	}
+	file := Parse(name, source, content)
+	f.Files = append(f.Files, file)
+	return file
+}
+
+// ReadFile reads a file that people write. One that is too large is an Error.
+func ReadFile(r io.Reader, name string) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil && len(content) > maxFile {
+		err = Error{Pos: Pos{File: name}, Msg: fmt.Sprintf("larger than %d MiB", maxFile>>20), Hint: "split it into several files"}
+	}
+	return content, err
+}
+
+// empty reports the paths that have no spec: the files may be missing, and what
+// they described must not be deleted.
+func (f *finder) empty() {
+	for _, at := range f.roots {
+		documents, wrong := 0, at.wrong
+		for _, e := range at.entries {
+			wrong = wrong || e.file == nil || !e.file.complete
+			if e.file != nil {
+				documents += e.file.Documents
+			}
+		}
+		if documents > 0 || wrong {
+			continue
+		}
+		hint := "write a document of kind Workspace or WorkspaceSet"
+		if at.folder {
+			hint = "a folder of specs has files that end in .yaml or .yml; one that shall have no workspace keeps its WorkspaceSet"
+		}
+		f.Errors.Add(Pos{File: at.path}, hint, "no spec was found: nothing is taken as deleted")
+		f.Unread = append(f.Unread, at.absolute, inside(at.absolute))
 	}
 }
+
+// unread reports that a path cannot be read. The place of the error has the
+// path, so the message of the system is used without it.
+func (f *finder) unread(name, path string, err error) {
+	f.Unread = append(f.Unread, path)
+	var inPath *fs.PathError
+	if errors.As(err, &inPath) {
+		err = inPath.Err
+	}
+	hint := ""
+	if errors.Is(err, fs.ErrNotExist) {
+		hint = "check the path"
+	}
+	f.Errors.Add(Pos{File: name}, hint, "%s", strings.TrimPrefix(err.Error(), "EvalSymlinks: "))
+}
+
+func isSpec(name string) bool {
+	base := filepath.Base(name)
+	return !strings.HasPrefix(base, ".") && (strings.HasSuffix(base, ".yaml") || strings.HasSuffix(base, ".yml"))
+}
+
+// inside is a folder with the slash that the paths in it begin with.
+func inside(folder string) string { return strings.TrimSuffix(folder, "/") + "/" }

@@ -1,19 +1,24 @@
-// Package spec says what people write: the YAML documents that describe
-// workspaces, where in which file each of their fields stands, and every fault
-// of all files at once.
+// Package spec reads the YAML files that describe workspaces. It knows where each
+// field is written, and reports every error of all files at once.
 //
-// It reads files and standard input. It knows nothing of containers, stores or
-// hosts: whether an image or a device exists is not its question.
+// Loading has three steps: the files below the paths are read and parsed (Read),
+// the set's defaults are found (SetOf), and the workspaces of each file are made
+// over them (File.Workspaces). Conflicts finds workspaces that contradict each
+// other. Package lastvalid takes the same steps with older versions of files.
+//
+// It reads files and standard input only. Whether an image or a device exists is
+// for others to find out.
 package spec
 
 import (
 	"encoding/json"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"carrel/spec/document"
 )
 
 // Workspace is one long-lived container and its data as a spec describes it,
@@ -43,8 +48,8 @@ type Workspace struct {
 	// "-" for standard input.
 	Source string `json:"-"`
 
-	positions map[string]Pos // by path, "" for the document
-	relative  bool           // its image is an archive that was named relative to a file
+	places   document.Places // of its fields; "" is the document
+	relative bool            // its image is an archive that was named relative to a file
 }
 
 // Default is a workspace with every default of the spec and nothing else.
@@ -66,15 +71,17 @@ func Default() Workspace {
 // "network.mode" or "devices[0]": the nearest parent that is written there
 // when the field itself is not.
 func (w Workspace) At(path string) Pos {
-	for {
-		if pos, ok := w.positions[path]; ok {
-			return pos
-		}
-		if path == "" {
-			return Pos{File: w.Source}
-		}
-		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+	if pos := w.places.At(path); pos != (Pos{}) {
+		return pos
 	}
+	return Pos{File: w.Source}
+}
+
+// WithoutPlaces is the workspace when its file does not describe it any more: its
+// fields stand nowhere.
+func (w Workspace) WithoutPlaces() Workspace {
+	w.places = nil
+	return w
 }
 
 // PullPolicy says when an image is fetched.
@@ -198,92 +205,6 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	span, err := time.ParseDuration(string(text))
 	*d = Duration(span)
 	return err
-}
-
-// DefaultSet is the set of a tree that has no WorkspaceSet document.
-const DefaultSet = "default"
-
-// Set is what one tree of specs says: the workspaces it owns, by name.
-type Set struct {
-	Name       string
-	Workspaces []Workspace
-
-	// Sources are the paths that were loaded, absolute; folders end in a
-	// slash, standard input is "-".
-	Sources []string
-
-	// Empty are the files that were loaded and describe nothing, absolute.
-	Empty []string
-
-	// Folders are those in which a change can change the set, absolute and
-	// without symlinks, sorted: all that were read, and those of the symlinks
-	// that were followed and of what they lead to.
-	Folders []string
-
-	// Faulty are the files that have a fault and, ending in a slash, the
-	// folders that could not be read, absolute and sorted. Only a Memory
-	// loads a set that has any.
-	Faulty []string
-}
-
-// Covers reports whether a file that described a workspace before was among
-// what was loaded now: if so, and the workspace is not in the set, its
-// description was taken away. What comes by standard input may be something
-// else each time.
-func (s Set) Covers(source string) bool {
-	return source != stdin && slices.ContainsFunc(s.Sources, func(loaded string) bool {
-		return loaded == source || strings.HasSuffix(loaded, "/") && strings.HasPrefix(source, loaded)
-	})
-}
-
-// Doubts reports whether a file that described a workspace before may still
-// describe it: it has a fault, or it cannot be told whether it is there.
-func (s Set) Doubts(source string) bool {
-	return slices.ContainsFunc(s.Faulty, func(faulty string) bool {
-		return faulty == source || strings.HasSuffix(faulty, "/") && strings.HasPrefix(source, faulty)
-	})
-}
-
-// Moved is the set as it would have been loaded from another path.
-func (s Set) Moved(from, to string) Set {
-	move := func(path string) string {
-		below, within := strings.CutPrefix(inside(path), inside(from))
-		if !within {
-			return path
-		}
-		return strings.TrimSuffix(inside(to)+below, "/")
-	}
-	all := func(paths []string) []string {
-		moved := slices.Clone(paths)
-		for i, path := range moved {
-			if moved[i] = move(path); strings.HasSuffix(path, "/") {
-				moved[i] = inside(moved[i])
-			}
-		}
-		return moved
-	}
-	s.Sources, s.Empty, s.Faulty = all(s.Sources), all(s.Empty), all(s.Faulty)
-	s.Workspaces = slices.Clone(s.Workspaces)
-	for i := range s.Workspaces {
-		w := &s.Workspaces[i]
-		w.Source = move(w.Source)
-		path, _ := w.Archive()
-		if below, err := filepath.Rel(from, path); w.relative && err == nil {
-			w.Image = ArchivePrefix + filepath.Join(to, below)
-		}
-	}
-	return s
-}
-
-// Here are the workspaces that a host may apply.
-func (s Set) Here(host string) []Workspace {
-	var all []Workspace
-	for _, w := range s.Workspaces {
-		if w.Host == "" || w.Host == host {
-			all = append(all, w)
-		}
-	}
-	return all
 }
 
 // ArchivePrefix marks an image that is a file on the host.

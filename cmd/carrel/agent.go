@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +18,7 @@ import (
 	"carrel/plan/report"
 	"carrel/plan/state"
 	"carrel/spec"
+	"carrel/spec/lastvalid"
 )
 
 // agentHost is the host of an agent. Its drivers are opened when they first
@@ -253,44 +254,35 @@ func wakeOf(e containerd.Event) watch.Wake {
 
 // loader reads the specs of an agent.
 type loader struct {
+	store  *lastvalid.Store
 	policy *policyFile
 	host   string
-	paths  []string
-	follow func(folders []string)
+	follow func(folders []string) // is told the folders to watch
 	log    *slog.Logger
-
-	memory spec.Memory
-	file   string // that keeps the memory
-	kept   []byte // of the memory, in the file
-	last   watch.Loaded
 }
 
-func newLoader(c drivers.Config, policy *policyFile, paths []string, follow func([]string), log *slog.Logger) *loader {
-	return &loader{policy: policy, host: c.Host, paths: paths, follow: follow, log: log, file: memoryFile(c.StateDir, paths)}
-}
-
-// load reads the files. A policy that cannot be read lets nothing new in.
-func (l *loader) load() watch.Loaded {
-	allowed, err := l.policy.read()
+// newLoader opens the store of what the files last said. One agent at a time
+// watches the same paths with the same state dir.
+func newLoader(c drivers.Config, policy *policyFile, paths []string, follow func([]string), log *slog.Logger) (*loader, error) {
+	store, err := lastvalid.Open(filepath.Join(c.StateDir, "specs"), paths)
 	if err != nil {
-		loaded := l.last
-		loaded.Faults = faultsOf(err)
-		return loaded
+		return nil, err
 	}
-	want, faults, known := l.memory.Load(allowed, l.host, l.paths...)
-	l.follow(want.Folders)
-	l.last = watch.Loaded{Want: want, Faults: faults, Known: known}
-	if err := l.keep(); err != nil {
+	if err := store.Recall(); err != nil {
+		log.Warn("what the files said before is not known: it begins anew", "error", err)
+	}
+	return &loader{store: store, policy: policy, host: c.Host, follow: follow, log: log}, nil
+}
+
+// load reads the files.
+func (l *loader) load() watch.Loaded {
+	loaded, err := l.store.Load(func() (spec.Check, error) {
+		allowed, err := l.policy.read()
+		return allowed.For(l.host), err
+	})
+	if err != nil {
 		l.log.Warn("what the files said is not kept over a restart", "error", err)
 	}
-	return l.last
-}
-
-// faultsOf are the faults of an error, which may be just one.
-func faultsOf(err error) []spec.Error {
-	var faults spec.Errors
-	if errors.As(err, &faults) {
-		return faults
-	}
-	return []spec.Error{{Msg: err.Error()}}
+	l.follow(loaded.Set.Folders)
+	return watch.Loaded{Want: loaded.Set, Faults: loaded.Errors, Known: loaded.Known}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"carrel/schema"
-	"carrel/spec"
+	"carrel/spec/policy"
 )
 
 // defaultPolicy is the policy file of a host that has one.
@@ -28,26 +28,26 @@ func policyFlag(cmd *cobra.Command, usual string) *policyFile {
 	return p
 }
 
-func (p *policyFile) read() (spec.Policy, error) {
+func (p *policyFile) read() (policy.Policy, error) {
 	if p.path == "" && p.usual == "" {
-		return spec.Policy{}, nil
+		return policy.Policy{}, nil
 	}
-	policy, err := spec.LoadPolicy(p.path)
+	allowed, err := policy.Load(p.path)
 	if errors.Is(err, fs.ErrNotExist) && !p.named() {
-		return spec.Policy{}, nil
+		return policy.Policy{}, nil
 	}
-	return policy, err
+	return allowed, err
 }
 
 func validateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate PATH...",
 		Short: "Check specs; needs no containerd and no store",
-		Long:  "Check specs and print every fault of every file as file:line:col. PATH is a file, a folder, or - for standard input.",
+		Long:  "Check specs and print every error of every file as file:line:col. PATH is a file, a folder, or - for standard input.",
 	}
-	policy := policyFlag(cmd, "")
+	rules := policyFlag(cmd, "")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
-		allowed, err := policy.read()
+		allowed, err := rules.read()
 		if err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func validateCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s in set %s: no faults\n", count(len(want.Workspaces), "workspace"), want.Name)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s in set %s: no errors\n", count(len(want.Workspaces), "workspace"), want.Name)
 		return err
 	}
 	return cmd

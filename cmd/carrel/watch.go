@@ -47,7 +47,7 @@ func watchCommand(host *drivers.Config) *cobra.Command {
 		Use:   "watch PATH...",
 		Short: "Keep the host as the specs say, until it is told to end",
 		Long: "Apply the specs, and apply again when files change, when something happens to a workspace, and every few minutes.\n" +
-			"A faulty file changes nothing: what it said before stands. What deletes data, or most of a set, waits for carrel apply.\n" +
+			"A file with an error counts as it last was without one, and nothing is deleted meanwhile. What deletes data, or most of a set, waits for carrel apply.\n" +
 			"SIGHUP reads everything again and tries again what failed; SIGTERM ends it, and the workspaces run on.",
 		Args: cobra.MinimumNArgs(1),
 	}
@@ -104,13 +104,11 @@ func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []st
 	defer func() { err = errors.Join(err, host.close()) }()
 	registry, wakes, told := prometheus.NewRegistry(), make(chan watch.Wake), &systemd{log: log}
 	files := watch.NewFiles(all, o.poll, log, func() { wake(ctx, wakes, watch.Wake{Kind: watch.FilesChanged}) })
-	load := newLoader(c, o.policy, paths, files.Follow, log)
-	free, err := load.alone()
+	load, err := newLoader(c, o.policy, paths, files.Follow, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, free()) }()
-	load.recall()
+	defer func() { err = errors.Join(err, load.store.Close()) }()
 	agent := &watch.Agent{
 		Host: host, Load: load.load, Wakes: wakes, Options: *o.plan, Resync: o.resync, Log: log,
 		Metrics: watch.NewMetrics(registry), Changed: func(s watch.Snapshot) { told.changed(reportOf(s)) },

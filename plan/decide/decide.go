@@ -346,7 +346,7 @@ func (f Frame) stays(s Subject) (why, otherwise string) {
 	case source == "-":
 		return "standard input described it", "run"
 	case f.Set.Doubts(source):
-		return source + ", which described it, has errors or cannot be read", "correct it, or run"
+		return "there is an error in " + f.Set.Invalid[0], "correct it, or run"
 	case slices.Contains(f.Set.Empty, source):
 		return source + ", which described it, is empty", "delete that file, or run"
 	case !covered && s.Record.Gone:

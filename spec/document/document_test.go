@@ -1,0 +1,100 @@
+package document_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"carrel/spec/document"
+)
+
+var schema = document.NewSchema("note", []byte(`{
+	"type": "object", "required": ["apiVersion", "kind"], "properties": {"kind": {"enum": ["Note"]}},
+	"$defs": {"Note": {"properties": {"apiVersion": {}, "kind": {}, "size": {"type": "integer"}, "text": {"type": ["string", "number"]}, "more": {"type": "object"}}}},
+	"if": {"properties": {"kind": {"const": "Note"}}}, "then": {"$ref": "#/$defs/Note"}
+}`), "Note")
+
+const head = "apiVersion: v1\nkind: Note\n"
+
+func read(t *testing.T, text string) (all []*document.Node, errs document.Errors) {
+	t.Helper()
+	all, complete := document.Parse("a.yaml", []byte(text), &errs)
+	if !complete {
+		t.Error("there may be more documents")
+	}
+	for _, d := range all {
+		schema.Check(d, &errs)
+	}
+	return all, errs
+}
+
+// All errors of all documents are found, each in the order of its place and once.
+func TestErrors(t *testing.T) {
+	_, errs := read(t, head+"size: big\n---\n# empty\n---\na: b\n---\n"+head+"size: '1'\n")
+	errs = append(errs, errs[0])
+	want := `a.yaml:3:7: size is a string, and must be a whole number (write a whole number)
+a.yaml:7:1: this document is not a note (begin it with apiVersion: carrel/v1 and kind: Note)
+a.yaml:11:7: size is a string, and must be a whole number (take the quotes away)`
+	if diff := cmp.Diff(want, errs.Err().Error()); diff != "" {
+		t.Error(diff)
+	}
+	if err := (document.Errors{}).Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The decoder stops at its first error: there may be more documents.
+func TestIncomplete(t *testing.T) {
+	var errs document.Errors
+	all, complete := document.Parse("a.yaml", []byte(head+"---\na: {\n---\n"+head), &errs)
+	if complete || len(all) != 1 || len(errs) != 1 {
+		t.Error(complete, all, errs)
+	}
+}
+
+// Defaults fill what is not written, and keep their places. A value with an error
+// is left out.
+func TestOver(t *testing.T) {
+	all, errs := read(t, head+"size: 1\ntext: 1.50\nmore: {a: 1, b: [1]}\n---\n"+head+"size: no\nmore: {a: 2, c: 3}\n")
+	if len(errs) != 1 {
+		t.Fatal(errs)
+	}
+	merged := all[1].Over(all[0])
+	if text, ok := merged.Get("text").AsText(); text != "1.50" || !ok {
+		t.Errorf("the text is %q", text)
+	}
+	var got map[string]any
+	if err := merged.Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"apiVersion": "v1", "kind": "Note", "size": nil, "text": "1.50",
+		"more": map[string]any{"a": 2.0, "b": []any{1.0}, "c": 3.0}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if at := merged.Get("more", "b").At().String(); at != "a.yaml:5:17" {
+		t.Errorf("b stands at %s", at)
+	}
+	again, _ := read(t, "# a comment\n"+head+"text: '1.50'\nsize: 1\nmore: {b: [1], a: 1}\n")
+	if all[0].Equal(all[1]) || !all[0].Equal(again[0]) {
+		t.Error("values are not compared by what they say")
+	}
+}
+
+// A field has at most one error, and none when it is in one that has.
+func TestReport(t *testing.T) {
+	all, errs := read(t, head+"size: no\nmore: {a: {b: 1}, c: [1, 2]}\n")
+	fields := document.NewFields(&errs)
+	fields.Add("", all[0])
+	for _, path := range []string{"size", "more.a", "more.a", "more.a.b", "more.ab", "more.c[1]", "more.c[1].x", "more.c[0].y"} {
+		fields.Report(path, "", "%s", path)
+	}
+	want := `a.yaml:3:7: size is a string, and must be a whole number (write a whole number)
+a.yaml:4:7: more.ab
+a.yaml:4:11: more.a
+a.yaml:4:23: more.c[0].y
+a.yaml:4:26: more.c[1]`
+	if diff := cmp.Diff(want, errs.Err().Error()); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,87 @@
+package document
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// Schema is a JSON Schema that documents are checked against.
+type Schema struct {
+	what        string   // a document is called, such as "spec"
+	kinds       []string // of documents; the first is the usual one
+	compiled    *jsonschema.Schema
+	definitions map[string]any // the schemas of the kinds and of their parts, for messages
+}
+
+// NewSchema compiles a JSON Schema that is part of the program: it panics when
+// that is invalid. Its $defs have the schemas of the kinds.
+func NewSchema(what string, text []byte, kinds ...string) Schema {
+	decoded, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	document, ok := decoded.(map[string]any)
+	if err != nil || !ok {
+		panic(fmt.Sprintf("the schema of a %s is not a JSON object: %v", what, err))
+	}
+	const name = "schema.json"
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource(name, document); err != nil {
+		panic(err)
+	}
+	definitions, _ := document["$defs"].(map[string]any)
+	return Schema{what, kinds, compiler.MustCompile(name), definitions}
+}
+
+// part is the part of a schema for one value. The zero part allows anything.
+type part struct {
+	schema Schema
+	text   map[string]any
+}
+
+// of is the schema of a whole document.
+func (s Schema) of(document *Node) part {
+	name := s.kinds[0]
+	if kind := document.Get("kind").Text(); slices.Contains(s.kinds, kind) {
+		name = kind
+	}
+	return s.resolve(map[string]any{"$ref": "#/$defs/" + name})
+}
+
+// resolve follows the reference of a part, if it is one.
+func (s Schema) resolve(text any) part {
+	node, _ := text.(map[string]any)
+	if ref, ok := node["$ref"].(string); ok {
+		node, _ = s.definitions[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
+	}
+	return part{s, node}
+}
+
+// field is the schema of an object's field, and whether there may be one.
+func (p part) field(key string) (part, bool) {
+	properties, _ := p.text["properties"].(map[string]any)
+	if field, ok := properties[key]; ok {
+		return p.schema.resolve(field), true
+	}
+	others, ok := p.text["additionalProperties"].(map[string]any)
+	return p.schema.resolve(others), ok
+}
+
+// item is the schema of a list's items.
+func (p part) item() part { return p.schema.resolve(p.text["items"]) }
+
+// allowedKeys are the keys that the schema has for an object.
+func allowedKeys(v violation) []string {
+	at := v.schema.of(v.document)
+	for _, step := range v.location {
+		if items := at.item(); items.text != nil {
+			at = items
+			continue
+		}
+		at, _ = at.field(step)
+	}
+	properties, _ := at.text["properties"].(map[string]any)
+	return slices.Sorted(maps.Keys(properties))
+}
