@@ -29,10 +29,10 @@ func (b *backlog) forgetAttempts() {
 
 // decision is what becomes of the changes of a plan.
 type decision struct {
-	Do      plan.Plan // the changes that are made now
-	Pull    []string  // images that other changes need first
-	Pending []state.Pending
-	Waiting []state.Waiting
+	do      plan.Plan       // the changes that are made now
+	pull    []string        // images that other changes need first
+	pending []state.Pending // changes that need approval
+	waiting []state.Waiting // changes and pulls that are retried later
 }
 
 // decide decides what becomes of the changes of a plan: blocker says which of
@@ -41,7 +41,7 @@ func (b *backlog) decide(p plan.Plan, s situation) decision {
 	b.approvals.review(p, s.busy, s.now)
 	d := decision{}
 	needed, images := maps.Clone(s.busy), map[string]bool{}
-	d.Do = p.Only(func(c plan.Change) bool {
+	d.do = p.Only(func(c plan.Change) bool {
 		for _, image := range c.Pulls() {
 			images[image] = true
 		}
@@ -87,13 +87,13 @@ func (b *backlog) pull(images []string, now time.Time, d *decision) {
 	for _, image := range images {
 		r := b.images[image].need(image, now)
 		b.images[image] = r
-		waits := slices.ContainsFunc(d.Waiting, func(w state.Waiting) bool { return w.Image == image })
+		waits := slices.ContainsFunc(d.waiting, func(w state.Waiting) bool { return w.Image == image })
 		switch {
-		case waits || slices.Contains(d.Pull, image):
+		case waits || slices.Contains(d.pull, image):
 		case now.Before(r.at):
-			d.Waiting = append(d.Waiting, state.Waiting{Image: image, Why: r.err, Attempts: r.attempts(), Until: r.at})
+			d.waiting = append(d.waiting, state.Waiting{Image: image, Why: r.err, Attempts: r.attempts(), Until: r.at})
 		default:
-			d.Pull = append(d.Pull, image)
+			d.pull = append(d.pull, image)
 		}
 	}
 }
@@ -136,18 +136,18 @@ func (b *backlog) restarts(now time.Time) map[string]int {
 }
 
 func (d *decision) addPending(c plan.Change, why string) {
-	d.Pending = append(d.Pending, state.Pending{Workspace: c.Workspace, Action: string(c.Action), Why: why})
+	d.pending = append(d.pending, state.Pending{Workspace: c.Workspace, Action: string(c.Action), Why: why})
 }
 
 func (d *decision) addWaiting(c plan.Change, why string, r retry) {
-	d.Waiting = append(d.Waiting, state.Waiting{Workspace: c.Workspace, Why: why, Attempts: r.attempts(), Until: r.at})
+	d.waiting = append(d.waiting, state.Waiting{Workspace: c.Workspace, Why: why, Attempts: r.attempts(), Until: r.at})
 }
 
 // nextRetry is the first time at which something that waits is due; zero when
 // nothing waits.
 func (d decision) nextRetry() time.Time {
 	var first time.Time
-	for _, w := range d.Waiting {
+	for _, w := range d.waiting {
 		if first.IsZero() || w.Until.Before(first) {
 			first = w.Until
 		}

@@ -25,7 +25,7 @@ func (b *backlog) keepRunning(d decision, observed state.State, desired spec.Set
 		return true
 	})
 	b.starts.keepOnly(needed, s.now)
-	d.Do.Changes = append(d.Do.Changes, due.Changes...)
+	d.do.Changes = append(d.do.Changes, due.Changes...)
 	return d
 }
 
@@ -40,10 +40,10 @@ func (b *backlog) blockedWorkspaces(d decision, observed state.State, desired sp
 	for _, w := range desired.Workspaces {
 		names[w.Name] = !s.busy[w.Name] // its record may name another set
 	}
-	for _, c := range d.Do.Changes {
+	for _, c := range d.do.Changes {
 		names[c.Workspace] = false
 	}
-	for _, w := range d.Waiting {
+	for _, w := range d.waiting {
 		if b.changes[w.Workspace].restart {
 			names[w.Workspace] = false
 		}

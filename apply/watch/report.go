@@ -73,13 +73,13 @@ func (r *reporter) block(why string) {
 // is fixed; each change once that needs approval or is backing off.
 func (r *reporter) decided(d decision, notes []string, errs []spec.Error, now time.Time) {
 	r.specErrors(errs, now)
-	for _, p := range d.Pending {
-		if !slices.Contains(r.decision.Pending, p) {
+	for _, p := range d.pending {
+		if !slices.Contains(r.decision.pending, p) {
 			r.log.Warn("needs approval", "workspace", p.Workspace, "action", p.Action, "reason", p.Why)
 		}
 	}
-	for _, w := range d.Waiting {
-		said := slices.ContainsFunc(r.decision.Waiting, func(b state.Waiting) bool {
+	for _, w := range d.waiting {
+		said := slices.ContainsFunc(r.decision.waiting, func(b state.Waiting) bool {
 			return b.Workspace == w.Workspace && b.Image == w.Image && b.Until.Equal(w.Until)
 		})
 		if !said && w.Workspace != "" { // the error of a pull was logged when it ended
@@ -186,7 +186,7 @@ func (r *reporter) newSnapshot(c current, now time.Time) Snapshot {
 	r.stale, r.snapshotAt = false, now
 	a := r.about
 	a.Set, a.Trouble, a.SeenAt, a.SyncedAt = c.set, r.blocked, now.UTC(), c.syncedAt
-	a.Pending, a.Waiting, a.Notes = list(r.decision.Pending), list(r.decision.Waiting), list(r.notes)
+	a.Pending, a.Waiting, a.Notes = list(r.decision.pending), list(r.decision.waiting), list(r.notes)
 	a.Errors = []state.SpecError{}
 	for _, key := range slices.Sorted(maps.Keys(r.errors)) {
 		a.Errors = append(a.Errors, r.errors[key])

@@ -35,7 +35,7 @@ func backoff(attempt int) time.Duration {
 // image, an observation. It is a value; its methods return the next one.
 type retry struct {
 	key        string    // what is to be achieved; another key starts with the first attempt
-	attempt    int       // of the attempt that comes next while it is needed, else of the last one
+	attempt    int       // in a row: the number of the next attempt while it is needed, of the last one afterwards
 	needed     bool      // it is needed, and not done yet
 	at         time.Time // no attempt before
 	done       time.Time // when it last succeeded

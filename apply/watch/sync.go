@@ -78,9 +78,9 @@ func (l *loop) observed(ctx context.Context, o observation, now time.Time) {
 		l.backlog.approvals.restore(o.set, o.pending)
 	}
 	d := l.decide(o.busy, now)
-	l.agent.Log.Debug("observed", "causes", strings.Join(o.cause.words, ", "), "changes", len(d.Do.Changes), "took", now.Sub(o.began).String())
-	l.pull(ctx, d.Pull)
-	l.carryOut(ctx, d.Do, o.began)
+	l.agent.Log.Debug("observed", "causes", strings.Join(o.cause.words, ", "), "changes", len(d.do.Changes), "took", now.Sub(o.began).String())
+	l.pull(ctx, d.pull)
+	l.carryOut(ctx, d.do, o.began)
 }
 
 // observationFailed retries an observation later. A lock that another run has

@@ -2,7 +2,12 @@ package watch
 
 // This file answers one question: why does a workspace wait? The function
 // blocker goes through all reasons in order, and the first that holds is the
-// answer. Nothing else delays or refuses a change of a workspace.
+// answer. Nothing else delays or refuses a change that a plan has.
+//
+// Two cases have no change that could wait. While the agent itself is blocked (the
+// host cannot be observed, or another run has the lock: observationFailed in
+// sync.go), there is no plan at all. A workspace whose own spec has an error stays
+// as it is (plan.Around), and the report lists the error.
 //
 // While a workspace waits, it keeps running as it was applied last: keeprunning.go.
 
@@ -72,7 +77,7 @@ func (r retry) why(c plan.Change) string {
 	case r.restart:
 		return "crash loop: " + reasons
 	}
-	return reasons + ", repeatedly"
+	return "needed again soon after it was done: " + reasons
 }
 
 // situation is what the reasons depend on beside the backlog.

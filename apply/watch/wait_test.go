@@ -31,7 +31,7 @@ func TestBlocker(t *testing.T) {
 
 	b.changes["bot"] = retry{}.need(replace.Key(), now).end(nil, now)
 	b.changes["bot"] = b.needed(replace, now)
-	expect(blocker{backingOff, "image changed, repeatedly"})
+	expect(blocker{backingOff, "needed again soon after it was done: image changed"})
 
 	s.specsChanging = true
 	expect(blocker{reason: specsChanging})

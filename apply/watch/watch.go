@@ -82,7 +82,7 @@ type Wake struct {
 // Loaded is what the spec files say.
 type Loaded struct {
 	Desired spec.Set
-	Errors  []spec.Error // of files; what they concern stands in Desired as it was before
+	Errors  []spec.Error // in the files; for what they concern, Desired has the last valid version
 	Known   bool         // whether Desired can be planned from
 }
 
