@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// background runs what takes long beside the loop. What follows from it is a
+// background runs what takes long outside the loop. What follows from it is a
 // function that the loop receives and calls: only the goroutine of the loop
 // touches the state of the agent.
 type background struct {
@@ -18,7 +18,7 @@ func newBackground() *background {
 	return &background{results: make(chan func()), ended: make(chan struct{})}
 }
 
-// start runs work beside the loop. The loop calls the result.
+// start runs work in the background. The loop calls the result.
 func (b *background) start(work func() (result func())) {
 	b.work.Go(func() { b.send(work()) })
 }

@@ -54,7 +54,7 @@ type bed struct {
 	mu          sync.Mutex
 	loaded      watch.Loaded // what the spec files say
 	loads       int          // how often they were read
-	held        bool         // the agent has the lock
+	locked      bool         // the agent has the lock
 	pulled      []string     // images, in the order of their pulls
 	reports     []state.Agent
 	lines       []string // of the log
@@ -203,17 +203,17 @@ func (b bedHost) Lock(context.Context) (func() error, error) {
 	if b.holder != "" {
 		return nil, &apply.LockedError{Holder: b.holder}
 	}
-	if b.held {
+	if b.locked {
 		b.t.Error("the agent takes the lock twice")
 	}
-	b.held = true
+	b.locked = true
 	return func() error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if !b.held {
+		if !b.locked {
 			b.t.Error("the agent releases the lock twice")
 		}
-		b.held = false
+		b.locked = false
 		return nil
 	}, nil
 }
@@ -269,7 +269,7 @@ func (b bedHost) Pull(ctx context.Context, image string) error {
 // Run carries out plans, and checks that the agent has the lock.
 func (b bedHost) Run(ctx context.Context, p plan.Plan, step func(apply.Event), ended func(plan.Change, time.Duration, error)) error {
 	b.mu.Lock()
-	if !b.held {
+	if !b.locked {
 		b.t.Error("a plan is carried out without the lock")
 	}
 	b.mu.Unlock()

@@ -37,7 +37,7 @@ type reporter struct {
 
 	stale      bool        // a new snapshot is needed
 	snapshotAt time.Time   // of the last one
-	snapshot   state.Agent // the last one, to find out whether the store needs to be told
+	snapshot   state.Agent // the last one: the store gets a report soon when a new one differs
 	store      storeTimer
 }
 
@@ -148,7 +148,7 @@ func (r *reporter) pullEnded(image string, took time.Duration, err error, next r
 	r.log.Info("image pulled", "image", image, "took", took.Round(time.Millisecond).String())
 }
 
-// syncEnded says what went wrong in a sync beside its changes. The first file
+// syncEnded logs the errors of a sync that are not of a single change. The first file
 // that led to it changed at a time; zero when none did.
 func (r *reporter) syncEnded(took time.Duration, filesChanged, now time.Time, err error) {
 	if err == nil {
@@ -181,7 +181,7 @@ type current struct {
 	restarts map[string]int
 }
 
-// newSnapshot makes a snapshot. When it says something new, the store is told soon.
+// newSnapshot makes a snapshot. When it says something new, the next report to the store is due soon.
 func (r *reporter) newSnapshot(c current, now time.Time) Snapshot {
 	r.stale, r.snapshotAt = false, now
 	a := r.about

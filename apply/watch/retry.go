@@ -82,7 +82,7 @@ func (r retry) recent(now time.Time) bool {
 	return !r.done.IsZero() && now.Sub(r.done) < steadyAfter
 }
 
-// errorText is an error without the name of its workspace, which stands beside it.
+// errorText is an error without the name of its workspace, which the log and the report have already.
 func errorText(err error) string {
 	var step *apply.StepError
 	if errors.As(err, &step) {

@@ -80,7 +80,7 @@ func (r retry) why(c plan.Change) string {
 	return "needed again soon after it was done: " + reasons
 }
 
-// situation is what the reasons depend on beside the backlog.
+// situation is what the reasons depend on, apart from the backlog.
 type situation struct {
 	now           time.Time
 	busy          map[string]bool   // workspaces that were being changed when the host was observed: what was observed of them may be half of the change

@@ -115,7 +115,7 @@ func TestASlowChangeDelaysNoOther(t *testing.T) {
 		b.expectRunning("slow", true)
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if b.held {
+		if b.locked {
 			t.Error("the agent keeps the lock when no change runs any more")
 		}
 	})

@@ -336,10 +336,10 @@ func TestSubscribe(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		began, ctx := time.Now(), t.Context()
 		ctx, cancel := context.WithCancel(ctx)
-		var tries, wakes []string
+		var attempts, wakes []string
 		subscription := func(_ context.Context, event func(watch.Wake)) error {
-			tries = append(tries, time.Since(began).String())
-			switch len(tries) {
+			attempts = append(attempts, time.Since(began).String())
+			switch len(attempts) {
 			case 9: // the engine is back, and goes away a minute later
 				event(watch.Wake{Kind: watch.Connected})
 				time.Sleep(time.Minute)
@@ -352,7 +352,7 @@ func TestSubscribe(t *testing.T) {
 			wakes = append(wakes, fmt.Sprintf("%s %s: %s", time.Since(began), w.Kind, w.Text))
 		})
 		want := []string{"0s", "100ms", "300ms", "700ms", "1.5s", "3.1s", "6.3s", "11.3s", "16.3s", "1m16.4s", "1m16.6s"}
-		if diff := cmp.Diff(want, tries); diff != "" {
+		if diff := cmp.Diff(want, attempts); diff != "" {
 			t.Errorf("subscriptions (-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff([]string{"16.3s connected: ", "1m16.3s event: the engine went away"}, wakes); diff != "" {

@@ -15,7 +15,7 @@ import (
 	"carrel/plan/state"
 )
 
-// Store is what an agent needs of the store beside records and history.
+// Store is what an agent needs of the store, apart from records and history.
 type Store interface {
 	// Shared reports whether other hosts may use the store.
 	Shared() bool
