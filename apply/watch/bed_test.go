@@ -22,32 +22,53 @@ import (
 	"carrel/spec"
 )
 
-// bed is an agent on a host in memory, in a bubble of time: hours pass at once.
+// The tests of this package run an agent on a host in memory. They run in a
+// bubble of testing/synctest: its clock is fake, and goes forward only while every
+// goroutine waits, so that hours pass at once and results do not depend on speed.
+//
+// How to read a test:
+//
+//	b.specs(workspace("bot", "agent:v1"))  the spec files now say this; wakes the agent, 1 s passes
+//	b.kill("bot")                          the task of bot dies, with an event of the engine
+//	b.Die("bot", 1)                        it dies without an event (see drivers/memory)
+//	b.advance(time.Minute)                 a minute passes
+//	b.expectRunning("bot", true)           bot runs now
+//	b.expectLog("0s watching ...")         exactly these lines were logged since the last time;
+//	                                       each begins with the seconds since the test began,
+//	                                       and has neither took nor retry_at
+//	b.status("bot"), b.agent.Snapshot()    what the agent reports
+//
+// Images that registries have: agent:v1, v2 and v3, which run until they are
+// killed, and exits:v1, which exits with 3 at once. What the host does wrong or slowly is
+// set in the fields of bed, under its mutex.
+
+// bed is a test bed: an agent, and the host and the files that it works with.
 type bed struct {
 	*memory.Host
 	t     *testing.T
 	agent *watch.Agent
 	wakes chan watch.Wake
 	began time.Time
-	end   func()
+	stop  func() // stops the agent, once
 
-	mu      sync.Mutex
-	loaded  watch.Loaded
-	loads   int
-	gone    error                    // why looks fail
-	holder  string                   // of the lock, instead of the agent
-	held    bool                     // by the agent
-	lasts   time.Duration            // of a look, after it has seen
-	slow    map[string]chan struct{} // workspaces whose tasks end when the channel is closed
-	pulled  []string
-	told    []state.Agent
-	left    []state.Pending // by an agent before this one
-	lines   []string
-	failing func(s plan.StartTask) error
+	mu          sync.Mutex
+	loaded      watch.Loaded // what the spec files say
+	loads       int          // how often they were read
+	locked      bool         // the agent has the lock
+	pulled      []string     // images, in the order of their pulls
+	reports     []state.Agent
+	lines       []string // of the log
+	holder      string   // of the lock, when another run has it
+	lastPending []state.Pending
+
+	observeErr  error                        // of all observations
+	observeTime time.Duration                // that an observation takes after it has read the host
+	slow        map[string]chan struct{}     // workspaces whose tasks stop when the channel is closed
+	startErr    func(s plan.StartTask) error // of starts; it may wait
 }
 
-// inBubble runs a test with a bed.
-func inBubble(t *testing.T, test func(b *bed)) {
+// withBed runs a test with a bed, in a bubble.
+func withBed(t *testing.T, test func(b *bed)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bed{Host: memory.New("h"), t: t, wakes: make(chan watch.Wake), began: time.Now(), slow: map[string]chan struct{}{}}
@@ -56,52 +77,54 @@ func inBubble(t *testing.T, test func(b *bed)) {
 		}
 		code := uint32(3)
 		b.Publish("exits:v1", memory.Image{Digest: "sha256:exits", Exits: &code})
-		b.loaded = watch.Loaded{Known: true, Want: spec.Set{Name: "s", Sources: []string{"/specs/"}}}
-		b.again()
-		defer func() { b.end() }()
+		b.loaded = watch.Loaded{Known: true, Desired: spec.Set{Name: "s", Sources: []string{"/specs/"}}}
+		b.startAgent()
+		defer func() { b.stop() }()
 		test(b)
 	})
 }
 
-// again begins an agent.
-func (b *bed) again() {
+// startAgent starts an agent.
+func (b *bed) startAgent() {
 	b.agent = &watch.Agent{
-		Host: b, Load: b.load, Wakes: b.wakes, Resync: 5 * time.Minute, Log: slog.New(b),
+		Host: bedHost{b}, Load: b.load, Wakes: b.wakes, Resync: 5 * time.Minute, Log: slog.New(logHandler{b}),
 		About: state.Agent{Host: "h", Version: "test", Paths: []string{"/specs"}},
 	}
 	ctx, cancel := context.WithCancel(b.t.Context())
 	ended := make(chan struct{})
-	b.end = sync.OnceFunc(func() { cancel(); <-ended })
+	b.stop = sync.OnceFunc(func() { cancel(); <-ended })
 	go func() { b.agent.Run(ctx); close(ended) }()
 }
 
-// settle lets the agent do all that it can do now.
-func (b *bed) settle() { synctest.Wait() }
-
-// pass lets time pass.
-func (b *bed) pass(d time.Duration) {
-	time.Sleep(d)
+// advance lets time pass, and the agent do all that it can do by then.
+func (b *bed) advance(d time.Duration) {
+	time.Sleep(d) // of the fake clock
 	synctest.Wait()
 }
 
-// wish changes the files.
-func (b *bed) wish(all ...spec.Workspace) {
+// set changes fields of the bed while the agent runs.
+func (b *bed) set(change func()) {
 	b.mu.Lock()
-	b.loaded.Want.Workspaces = all
-	b.mu.Unlock()
+	defer b.mu.Unlock()
+	change()
+}
+
+// specs changes the spec files, and lets the agent apply them.
+func (b *bed) specs(all ...spec.Workspace) {
+	b.set(func() { b.loaded.Desired.Workspaces = all })
 	b.wakes <- watch.Wake{Kind: watch.FilesChanged}
-	b.pass(time.Second)
+	b.advance(time.Second)
 }
 
-// die ends a task, and tells the agent.
-func (b *bed) die(workspace string) {
+// kill ends a task, and tells the agent.
+func (b *bed) kill(workspace string) {
 	b.Die(workspace, 137)
-	b.wakes <- watch.Wake{Kind: watch.Happened, Text: "task exited", Container: workspace}
-	b.settle()
+	b.wakes <- watch.Wake{Kind: watch.EngineEvent, Text: "task exited", Container: workspace}
+	synctest.Wait()
 }
 
-// since gives the lines that were logged and forgets them.
-func (b *bed) since() string {
+// takeLog gives the lines that were logged, and forgets them.
+func (b *bed) takeLog() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	text := strings.Join(b.lines, "\n")
@@ -109,18 +132,18 @@ func (b *bed) since() string {
 	return text
 }
 
-// said checks what was logged since it was last asked.
-func (b *bed) said(want string) {
+// expectLog checks what was logged since the log was last taken.
+func (b *bed) expectLog(want string) {
 	b.t.Helper()
-	if diff := cmp.Diff(strings.TrimSpace(want), b.since()); diff != "" {
+	if diff := cmp.Diff(strings.TrimSpace(want), b.takeLog()); diff != "" {
 		b.t.Errorf("log (-want +got):\n%s", diff)
 	}
 }
 
-// runs checks that a workspace runs, or not.
-func (b *bed) runs(workspace string, want bool) {
+// expectRunning checks whether a workspace runs.
+func (b *bed) expectRunning(workspace string, want bool) {
 	b.t.Helper()
-	for _, s := range report.Statuses(b.Observe(spec.Set{})) {
+	for _, s := range report.Statuses(b.Host.Observe(spec.Set{})) {
 		if s.Workspace == workspace {
 			if s.Running != want {
 				b.t.Errorf("%s runs: %v, at %s", workspace, s.Running, time.Since(b.began))
@@ -131,6 +154,33 @@ func (b *bed) runs(workspace string, want bool) {
 	b.t.Errorf("there is no %s", workspace)
 }
 
+// observedStatus is a workspace as it is on the host.
+func (b *bed) observedStatus(name string) report.Status {
+	return statusOf(name, report.Statuses(b.Host.Observe(spec.Set{})))
+}
+
+// status is a workspace as the agent reports it.
+func (b *bed) status(name string) report.Status {
+	s := b.agent.Snapshot()
+	return statusOf(name, report.OfAgent(s.Agent, s.Observed, s.Recent, nil).Workspaces)
+}
+
+func statusOf(name string, all []report.Status) report.Status {
+	for _, s := range all {
+		if s.Workspace == name {
+			return s
+		}
+	}
+	return report.Status{}
+}
+
+// loadCount is how often the spec files were read.
+func (b *bed) loadCount() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.loads
+}
+
 func (b *bed) load() watch.Loaded {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -138,8 +188,11 @@ func (b *bed) load() watch.Loaded {
 	return b.loaded
 }
 
+// bedHost is the host as the agent has it.
+type bedHost struct{ *bed }
+
 // Lock is one that another run may have.
-func (b *bed) Lock(context.Context) (func() error, error) {
+func (b bedHost) Lock(context.Context) (func() error, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.holder != "" {
@@ -150,31 +203,31 @@ func (b *bed) Lock(context.Context) (func() error, error) {
 	if b.holder != "" {
 		return nil, &apply.LockedError{Holder: b.holder}
 	}
-	if b.held {
+	if b.locked {
 		b.t.Error("the agent takes the lock twice")
 	}
-	b.held = true
+	b.locked = true
 	return func() error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if !b.held {
-			b.t.Error("the agent gives the lock back twice")
+		if !b.locked {
+			b.t.Error("the agent releases the lock twice")
 		}
-		b.held = false
+		b.locked = false
 		return nil
 	}, nil
 }
 
-// Look sees the host as it is, but not what registries have.
-func (b *bed) Look(_ context.Context, want spec.Set) (state.State, error) {
+// Observe reads the host, but asks no registry.
+func (b bedHost) Observe(_ context.Context, desired spec.Set) (state.State, error) {
 	b.mu.Lock()
-	gone, lasts := b.gone, b.lasts
+	err, takes := b.observeErr, b.observeTime
 	b.mu.Unlock()
-	if gone != nil {
-		return state.State{}, gone
+	if err != nil {
+		return state.State{}, err
 	}
-	now := b.Observe(want)
-	time.Sleep(lasts)
+	now := b.Host.Observe(desired)
+	time.Sleep(takes)
 	now.Time = time.Now()
 	for name, image := range now.Images {
 		if !strings.HasPrefix(name, spec.ArchivePrefix) {
@@ -185,17 +238,16 @@ func (b *bed) Look(_ context.Context, want spec.Set) (state.State, error) {
 	return now, nil
 }
 
-// Left is what the last agent left.
-func (b *bed) Left(context.Context, string) ([]state.Pending, error) {
+func (b bedHost) LastPending(context.Context, string) ([]state.Pending, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.left, nil
+	return b.lastPending, nil
 }
 
-// Sources are what was published.
-func (b *bed) Sources(_ context.Context, want spec.Set) map[string]state.Source {
+// Sources are the images that were published.
+func (b bedHost) Sources(_ context.Context, desired spec.Set) map[string]state.Source {
 	all := map[string]state.Source{}
-	for name, image := range b.Observe(want).Images {
+	for name, image := range b.Host.Observe(desired).Images {
 		if image.Source != "" {
 			all[name] = state.Source{Digest: image.Source}
 		}
@@ -203,11 +255,9 @@ func (b *bed) Sources(_ context.Context, want spec.Set) map[string]state.Source 
 	return all
 }
 
-// Pull takes a while.
-func (b *bed) Pull(ctx context.Context, image string) error {
-	b.mu.Lock()
-	b.pulled = append(b.pulled, image)
-	b.mu.Unlock()
+// Pull takes 10 ms.
+func (b bedHost) Pull(ctx context.Context, image string) error {
+	b.set(func() { b.pulled = append(b.pulled, image) })
 	select {
 	case <-time.After(10 * time.Millisecond):
 	case <-ctx.Done():
@@ -216,36 +266,33 @@ func (b *bed) Pull(ctx context.Context, image string) error {
 	return b.PullImage(ctx, plan.PullImage{Image: image}, nil)
 }
 
-// Run carries out plans, and makes sure that the lock is held meanwhile.
-func (b *bed) Run(ctx context.Context, p plan.Plan, step func(apply.Event), ended func(plan.Change, time.Duration, error)) error {
+// Run carries out plans, and checks that the agent has the lock.
+func (b bedHost) Run(ctx context.Context, p plan.Plan, step func(apply.Event), ended func(plan.Change, time.Duration, error)) error {
 	b.mu.Lock()
-	if !b.held {
+	if !b.locked {
 		b.t.Error("a plan is carried out without the lock")
 	}
 	b.mu.Unlock()
 	runner := apply.Runner{
-		Runtime: slowly{b.Host, b}, Network: b.Host, Volumes: b.Host, Records: b.Host, Parallel: 4, Who: "carrel-watch@h",
-		Observe: func(context.Context) (state.State, error) { return b.Observe(spec.Set{}), nil },
+		Runtime: runtime{b.Host, b.bed}, Network: b.Host, Volumes: b.Host, Records: b.Host, Parallel: 4, Who: "carrel-watch@h",
+		Observe: func(context.Context) (state.State, error) { return b.Host.Observe(spec.Set{}), nil },
 		Report:  step, Ended: ended,
 	}
 	return runner.Run(ctx, p)
 }
 
-// Tell remembers what was told.
-func (b *bed) Tell(_ context.Context, a state.Agent, _ state.State) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.told = append(b.told, a)
+func (b bedHost) Report(_ context.Context, a state.Agent, _ state.State) error {
+	b.set(func() { b.reports = append(b.reports, a) })
 	return nil
 }
 
-// slowly is a host whose tasks may take long to end, and fail to start.
-type slowly struct {
+// runtime is one whose tasks may take long to stop, and fail to start.
+type runtime struct {
 	*memory.Host
 	bed *bed
 }
 
-func (s slowly) StopTask(ctx context.Context, step plan.StopTask) error {
+func (s runtime) StopTask(ctx context.Context, step plan.StopTask) error {
 	s.bed.mu.Lock()
 	wait := s.bed.slow[step.Container]
 	s.bed.mu.Unlock()
@@ -255,42 +302,43 @@ func (s slowly) StopTask(ctx context.Context, step plan.StopTask) error {
 	return s.Host.StopTask(ctx, step)
 }
 
-func (s slowly) StartTask(ctx context.Context, step plan.StartTask) error {
+func (s runtime) StartTask(ctx context.Context, step plan.StartTask) error {
 	s.bed.mu.Lock()
-	failing := s.bed.failing
+	startErr := s.bed.startErr
 	s.bed.mu.Unlock()
-	if failing != nil {
-		if err := failing(step); err != nil {
+	if startErr != nil {
+		if err := startErr(step); err != nil {
 			return err
 		}
 	}
 	return s.Host.StartTask(ctx, step)
 }
 
-// The bed takes the agent's log: lines with the seconds that have passed.
+// logHandler keeps the agent's log in the bed.
+type logHandler struct{ *bed }
 
-func (b *bed) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
-func (b *bed) WithAttrs([]slog.Attr) slog.Handler               { return b }
-func (b *bed) WithGroup(string) slog.Handler                    { return b }
+func (logHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
+func (h logHandler) WithAttrs([]slog.Attr) slog.Handler             { return h }
+func (h logHandler) WithGroup(string) slog.Handler                  { return h }
 
-func (b *bed) Handle(_ context.Context, r slog.Record) error {
-	line := fmt.Sprintf("%s %s", time.Since(b.began).Round(time.Second), r.Message)
+func (h logHandler) Handle(_ context.Context, r slog.Record) error {
+	line := fmt.Sprintf("%s %s", time.Since(h.began).Round(time.Second), r.Message)
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key != "took" && a.Key != "next" {
+		if a.Key != "took" && a.Key != "retry_at" {
 			line += fmt.Sprintf(" %s=%v", a.Key, a.Value)
 		}
 		return true
 	})
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.lines = append(b.lines, line)
+	h.set(func() { h.lines = append(h.lines, line) })
 	return nil
 }
 
+// workspace is one with an image, and no network.
 func workspace(name, image string) spec.Workspace {
 	w := spec.Default()
 	w.Name, w.Image, w.Source, w.Network.Mode = name, image, "/specs/a.yaml", spec.NetworkNone
 	return w
 }
 
+// errGone is the error of observations while containerd is away.
 var errGone = errors.New("containerd does not answer")

@@ -18,28 +18,29 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Files tells when files of specs may have changed: it watches the folders that
-// were read, and the way to them, for a folder may come, go, or be another one
-// behind a symlink. Where the kernel cannot tell, it looks by itself.
+// Files reports when spec files may have changed. It watches the folders that
+// were read, and the folders and symlinks on the path to them: a folder may appear,
+// disappear, or be replaced behind a symlink. Where the kernel does not report
+// changes (NFS, or no inotify watches left), it polls.
 type Files struct {
-	Paths   []string // absolute: files and folders that may not be there yet
+	Paths   []string // absolute: files and folders, which need not exist yet
 	Changed func()   // called for each change, from the goroutine of Run
 	Log     *slog.Logger
-	Poll    time.Duration // between two looks where the kernel cannot tell
+	Poll    time.Duration // the interval of polling
 
-	follow chan []string
+	follow chan []string // the folders that were read last; it has a place for one list
 }
 
-// NewFiles makes what watches paths.
+// NewFiles makes a Files for paths.
 func NewFiles(paths []string, poll time.Duration, log *slog.Logger, changed func()) *Files {
 	return &Files{Paths: paths, Changed: changed, Log: log, Poll: poll, follow: make(chan []string, 1)}
 }
 
-// Follow says which folders the specs were read from: they are watched from now
-// on. It is called from one goroutine.
+// Follow sets the folders that the specs were read from: they are watched from
+// now on. One goroutine calls it.
 func (f *Files) Follow(folders []string) {
 	select {
-	case <-f.follow: // older ones that nobody took yet
+	case <-f.follow: // an older list that Run did not take yet
 	default:
 	}
 	f.follow <- folders
@@ -48,24 +49,24 @@ func (f *Files) Follow(folders []string) {
 // watching is one run of Files.
 type watching struct {
 	*Files
-	kernel *fsnotify.Watcher // nil when it cannot be had
-	none   string            // why it cannot be had
-	way    map[string]bool   // the paths that lead to those that are watched
-	inside map[string]bool   // folders in which every change counts
-	nodes  map[string]uint64 // the inodes of watched folders
-	why    string            // of looking oneself; "" when the kernel tells
-	looked uint64            // what was seen last, when looking oneself
+	kernel      *fsnotify.Watcher // nil when the kernel gives none
+	unavailable string            // why it gives none
+	onPath      map[string]bool   // the Paths, and the folders and symlinks that lead to them
+	folders     map[string]bool   // folders in which every change counts
+	inodes      map[string]uint64 // of watched folders: another inode is another folder of the same name
+	pollReason  string            // why files are polled; "" when they are not
+	lastPoll    uint64            // the fingerprint of the files
 }
 
-// Run tells of changes until ctx ends.
+// Run reports changes until ctx ends.
 func (f *Files) Run(ctx context.Context) {
-	w := &watching{Files: f, nodes: map[string]uint64{}}
+	w := &watching{Files: f, inodes: map[string]uint64{}}
 	kernel, err := fsnotify.NewWatcher()
 	if err == nil {
 		w.kernel = kernel
 		defer kernel.Close()
 	}
-	w.none = cannot(err)
+	w.unavailable = watchProblem(err)
 	w.watch(nil)
 	tick := time.NewTicker(f.Poll)
 	defer tick.Stop()
@@ -76,7 +77,7 @@ func (f *Files) Run(ctx context.Context) {
 		case folders := <-f.follow:
 			w.watch(folders)
 		case event, ok := <-w.events():
-			if ok && w.counts(event.Name) {
+			if ok && w.matters(event.Name) {
 				f.Changed()
 			}
 		case err := <-w.errors():
@@ -85,7 +86,7 @@ func (f *Files) Run(ctx context.Context) {
 			}
 			f.Changed()
 		case <-tick.C:
-			if w.why != "" && w.moved() {
+			if w.pollReason != "" && w.poll() {
 				f.Changed()
 			}
 		}
@@ -106,61 +107,61 @@ func (w *watching) errors() chan error {
 	return w.kernel.Errors
 }
 
-// counts reports whether a change at a path may change what the files say.
-// Hidden files do not, but for those that Kubernetes swaps.
-func (w *watching) counts(path string) bool {
-	if w.way[path] {
+// matters reports whether a change at a path may change the specs. Hidden files
+// do not matter, except for the symlinks (..data) that Kubernetes replaces.
+func (w *watching) matters(path string) bool {
+	if w.onPath[path] {
 		return true
 	}
 	name := filepath.Base(path)
-	return w.inside[filepath.Dir(path)] && (!strings.HasPrefix(name, ".") || strings.HasPrefix(name, ".."))
+	return w.folders[filepath.Dir(path)] && (!strings.HasPrefix(name, ".") || strings.HasPrefix(name, ".."))
 }
 
-// watch watches these folders, and the way to all paths. A folder that is new
-// may have changed before it was watched.
+// watch watches these folders, and what leads to all paths. A folder that is newly
+// watched may have changed just before: that counts as a change.
 func (w *watching) watch(folders []string) {
-	why := w.none
-	w.way, w.inside = map[string]bool{}, map[string]bool{}
+	reason := w.unavailable
+	w.onPath, w.folders = map[string]bool{}, map[string]bool{}
 	for _, path := range w.Paths {
-		w.lead(path, 0)
+		w.addPath(path, 0)
 	}
 	for _, folder := range folders {
-		w.inside[folder] = true
+		w.folders[folder] = true
 	}
 	wanted, fresh := map[string]bool{}, false
-	for path := range w.way {
+	for path := range w.onPath {
 		wanted[filepath.Dir(path)] = true
 	}
-	for folder := range w.inside {
+	for folder := range w.folders {
 		wanted[folder] = true
 	}
 	for folder := range wanted {
 		isNew, err := w.add(folder)
 		fresh = fresh || isNew
-		if why == "" {
-			why = cannot(err)
+		if reason == "" {
+			reason = watchProblem(err)
 		}
-		if why == "" && w.inside[folder] {
-			why = untold(folder)
+		if reason == "" && w.folders[folder] {
+			reason = remoteProblem(folder)
 		}
 	}
 	w.drop(wanted)
-	w.say(why)
+	w.setPolling(reason)
 	if fresh {
 		w.Changed()
 	}
 }
 
-// add has the kernel watch a folder, and reports whether it did not before.
+// add has the kernel watch a folder, and reports whether it is newly watched.
 func (w *watching) add(folder string) (fresh bool, err error) {
 	info, err := os.Stat(folder)
 	if err != nil || !info.IsDir() {
-		delete(w.nodes, folder)
-		return false, nil // one that is gone is told by the folder above
+		delete(w.inodes, folder)
+		return false, nil // the folder above reports when it appears
 	}
 	node := info.Sys().(*syscall.Stat_t).Ino
-	fresh = w.nodes[folder] != node
-	w.nodes[folder] = node
+	fresh = w.inodes[folder] != node
+	w.inodes[folder] = node
 	if w.kernel == nil {
 		return fresh, nil
 	}
@@ -172,9 +173,9 @@ func (w *watching) add(folder string) (fresh bool, err error) {
 }
 
 func (w *watching) drop(wanted map[string]bool) {
-	for folder := range w.nodes {
+	for folder := range w.inodes {
 		if !wanted[folder] {
-			delete(w.nodes, folder)
+			delete(w.inodes, folder)
 		}
 	}
 	if w.kernel == nil {
@@ -187,20 +188,21 @@ func (w *watching) drop(wanted map[string]bool) {
 	}
 }
 
-// maxLinks bounds how many symlinks a way may have.
+// maxLinks is how many symlinks a path may have, as in the kernel.
 const maxLinks = 40
 
-// lead adds the way to a path: each step of it may become another one.
-func (w *watching) lead(path string, links int) {
+// addPath adds everything that leads to a path: each folder and symlink on it may
+// be replaced.
+func (w *watching) addPath(path string, links int) {
 	at := "/"
 	for step := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 		next := filepath.Join(at, step)
-		w.way[next] = true
+		w.onPath[next] = true
 		if target, err := os.Readlink(next); err == nil && links < maxLinks {
 			if !filepath.IsAbs(target) {
 				target = filepath.Join(at, target)
 			}
-			w.lead(target, links+1)
+			w.addPath(target, links+1)
 			if next, err = filepath.EvalSymlinks(next); err != nil {
 				return
 			}
@@ -209,21 +211,21 @@ func (w *watching) lead(path string, links int) {
 	}
 }
 
-// say says once why files are looked at again and again, and once that they
-// need not be any more.
-func (w *watching) say(why string) {
+// setPolling begins or ends polling, and logs that. The reason is "" when the
+// kernel reports all changes.
+func (w *watching) setPolling(reason string) {
 	switch {
-	case why != "" && w.why == "":
-		w.Log.Warn("files are polled", "because", why, "every", w.Poll.String())
-		w.moved() // what there is now
-	case why == "" && w.why != "":
+	case reason != "" && w.pollReason == "":
+		w.Log.Warn("files are polled", "reason", reason, "interval", w.Poll.String())
+		w.poll() // changes from now on count
+	case reason == "" && w.pollReason != "":
 		w.Log.Info("files are not polled any more")
 	}
-	w.why = why
+	w.pollReason = reason
 }
 
-// cannot is why the kernel does not tell of a folder.
-func cannot(err error) string {
+// watchProblem is why the kernel does not report changes of a folder.
+func watchProblem(err error) string {
 	switch {
 	case err == nil:
 		return ""
@@ -232,59 +234,60 @@ func cannot(err error) string {
 	case errors.Is(err, syscall.EMFILE):
 		return "the kernel has no more watches for this user (raise the sysctl fs.inotify.max_user_instances)"
 	}
-	return fmt.Sprintf("the kernel does not watch: %s", err)
+	return fmt.Sprintf("the kernel does not watch files: %s", err)
 }
 
-// The filesystems that others change without this kernel being told, by their
-// numbers in statfs(2).
+// Filesystems that other machines change without this kernel noticing, by their
+// type numbers in statfs(2).
 var remote = map[int64]string{
 	0x6969: "NFS", 0x517b: "SMB", 0xff534d42: "CIFS", 0xfe534d42: "SMB", 0x65735546: "FUSE", 0x01021997: "9p",
 	0x794c7630: "overlay", 0x00c36400: "Ceph", 0x5346414f: "AFS", 0x73757245: "Coda", 0x01161970: "GFS2", 0x7461636f: "OCFS2",
 }
 
-// untold is why changes in a folder may not be told.
-func untold(folder string) string {
+// remoteProblem is why changes in a folder may not be reported: its filesystem.
+func remoteProblem(folder string) string {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(folder, &fs); err != nil {
 		return ""
 	}
 	if name, ok := remote[int64(uint32(fs.Type))]; ok {
-		return fmt.Sprintf("%s is on %s, which others can change untold", folder, name)
+		return fmt.Sprintf("%s is on %s, whose changes the kernel may not report", folder, name)
 	}
 	return ""
 }
 
-// moved looks, and reports whether something is not as it was.
-func (w *watching) moved() bool {
-	before := w.looked
-	w.looked = w.fingerprint()
-	return before != w.looked
+// poll reports whether something changed since the last poll.
+func (w *watching) poll() bool {
+	before := w.lastPoll
+	w.lastPoll = w.fingerprint()
+	return before != w.lastPoll
 }
 
-// fingerprint is a sum of all that can be seen of the files without reading them.
+// fingerprint is a hash of names, inodes, modes, sizes and times: files are not read.
 func (w *watching) fingerprint() uint64 {
 	sum := fnv.New64a()
-	for _, path := range slices.Sorted(maps.Keys(w.way)) {
-		look(sum, path, os.Stat)
+	for _, path := range slices.Sorted(maps.Keys(w.onPath)) {
+		hashFile(sum, path, os.Stat)
 	}
-	for _, folder := range slices.Sorted(maps.Keys(w.inside)) {
+	for _, folder := range slices.Sorted(maps.Keys(w.folders)) {
 		entries, err := os.ReadDir(folder)
 		if err != nil {
 			fmt.Fprintln(sum, folder, err)
 		}
 		for _, entry := range entries {
-			if path := filepath.Join(folder, entry.Name()); w.counts(path) {
-				look(sum, path, os.Lstat)
-				look(sum, path, os.Stat)
+			if path := filepath.Join(folder, entry.Name()); w.matters(path) {
+				hashFile(sum, path, os.Lstat)
+				hashFile(sum, path, os.Stat)
 			}
 		}
 	}
 	return sum.Sum64()
 }
 
-// look adds what can be seen of a file. What a folder has is seen by itself.
-func look(sum io.Writer, path string, see func(string) (os.FileInfo, error)) {
-	info, err := see(path)
+// hashFile adds what stat says of a file. Of a folder only its inode counts: its
+// entries are added on their own.
+func hashFile(sum io.Writer, path string, stat func(string) (os.FileInfo, error)) {
+	info, err := stat(path)
 	if err != nil {
 		fmt.Fprintln(sum, path, err)
 		return

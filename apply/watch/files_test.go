@@ -61,11 +61,11 @@ func newTree(t *testing.T, root string) *tree {
 	return b
 }
 
-// run watches until the test ends.
+// run runs Files until the test ends.
 func (b *tree) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	b.changed <- struct{}{} // the first time they are read without being told
+	b.changed <- struct{}{} // the first time, they are read without a report
 	b.becomes("nothing")
 	go func() { b.files.Run(ctx); close(ended) }()
 	b.t.Cleanup(func() { cancel(); <-ended })
@@ -79,7 +79,7 @@ func (b *tree) read() (text string, folders []string) {
 	}
 	err = filepath.WalkDir(real, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // it went while it was read: the next change tells
+			return nil // it disappeared while it was read: another change is reported
 		}
 		if entry.IsDir() {
 			folders = append(folders, path)
@@ -99,15 +99,15 @@ func (b *tree) read() (text string, folders []string) {
 	return strings.TrimSpace(text), folders
 }
 
-// becomes waits until the files have been seen to be so. They are read only when
-// a change was told, and what was read is watched, as an agent does.
+// becomes waits until the files have this content. As an agent does, it reads them
+// only after a change was reported, and has the folders that it read be watched.
 func (b *tree) becomes(want string) {
 	b.t.Helper()
 	for {
 		select {
 		case <-b.changed:
 		case <-b.t.Context().Done():
-			b.t.Fatalf("that the files become %q was not told", want)
+			b.t.Fatalf("no change was reported after which the files are %q", want)
 		}
 		text, folders := b.read()
 		b.files.Follow(folders)
@@ -127,8 +127,8 @@ func (b *tree) sh(line string) {
 	}
 }
 
-// stories are what people and programs do to files: a shell line, and what the
-// files are then.
+// stories are what users and programs do to files: each step is a shell line, and
+// the content of the files after it.
 var stories = map[string][][2]string{
 	"an editor": {
 		{"mkdir specs; echo 1 > specs/a.yaml", "a.yaml=1"},
@@ -169,7 +169,7 @@ var stories = map[string][][2]string{
 	},
 }
 
-func (b *tree) tell(story [][2]string) {
+func (b *tree) play(story [][2]string) {
 	b.t.Helper()
 	for _, step := range story {
 		b.sh(step[0])
@@ -177,13 +177,13 @@ func (b *tree) tell(story [][2]string) {
 	}
 }
 
-func TestFilesTell(t *testing.T) {
+func TestFilesReportsChanges(t *testing.T) {
 	for name, story := range stories {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newTree(t, "specs")
 			b.run()
-			b.tell(story)
+			b.play(story)
 			if log := b.log.String(); log != "" {
 				t.Errorf("log: %s", log)
 			}
@@ -191,7 +191,7 @@ func TestFilesTell(t *testing.T) {
 	}
 }
 
-func TestARootThatIsFarAwayIsAwaited(t *testing.T) {
+func TestARootThatDoesNotExistYet(t *testing.T) {
 	b := newTree(t, "a/b/c/specs")
 	b.run()
 	for _, line := range []string{"mkdir a", "mkdir -p a/b/c", "mkdir a/b/c/specs"} {
@@ -204,11 +204,11 @@ func TestARootThatIsFarAwayIsAwaited(t *testing.T) {
 	b.becomes("a.yaml=1")
 }
 
-// pollVariable makes the test binary one that the kernel gives no watches.
+// pollVariable is set in the test binary when it runs without inotify.
 const pollVariable = "CARREL_TEST_WITHOUT_INOTIFY"
 
-// TestFilesArePolled runs the stories where the kernel gives no watches: as a
-// process of a user namespace that may have none.
+// TestFilesArePolled runs the stories without inotify: in a process of a user
+// namespace that may have no inotify instance.
 func TestFilesArePolled(t *testing.T) {
 	if os.Getenv(pollVariable) != "" {
 		withoutInotify(t)
@@ -240,7 +240,7 @@ func withoutInotify(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newTree(t, "specs")
 			b.run()
-			b.tell(story)
+			b.play(story)
 			if log := b.log.String(); strings.Count(log, "files are polled") != 1 || !strings.Contains(log, "fs.inotify.max_user_instances") {
 				t.Errorf("log: %s", log)
 			}
@@ -248,13 +248,13 @@ func withoutInotify(t *testing.T) {
 	}
 }
 
-// TestFilesOfOthersArePolled has specs on a filesystem that changes without the
-// kernel telling: an overlay, whose layers are changed directly.
-func TestFilesOfOthersArePolled(t *testing.T) {
+// TestRemoteFilesArePolled has specs on a filesystem that changes without inotify
+// events: an overlay, whose layers are changed directly.
+func TestRemoteFilesArePolled(t *testing.T) {
 	b := newTree(t, "specs")
 	b.run()
 	t.Cleanup(func() { b.sh("umount merged") })
-	b.tell([][2]string{
+	b.play([][2]string{
 		{"mkdir lower upper work merged; echo 1 > lower/a.yaml; mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged; ln -s merged specs", "a.yaml=1"},
 		{"echo 2 > specs/b.yaml", "a.yaml=1 b.yaml=2"},
 		{"echo 3 > upper/b.yaml", "a.yaml=1 b.yaml=3"},

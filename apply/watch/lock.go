@@ -5,18 +5,19 @@ import (
 	"sync"
 )
 
-// shared is the lock of the host, which a look and the changes that follow from
-// earlier ones have together.
-type shared struct {
-	take func(context.Context) (func() error, error)
+// sharedLock is the lock of the host. An observation and the changes that follow
+// from earlier ones share it.
+type sharedLock struct {
+	take func(context.Context) (release func() error, err error)
 
-	mu   sync.Mutex
-	held int
-	free func() error
+	mu      sync.Mutex
+	holders int
+	free    func() error // of what was taken
 }
 
-// hold takes the lock, or shares it. One look at a time calls it.
-func (s *shared) hold(ctx context.Context) error {
+// acquire takes the lock, or shares it when the agent has it. Observations call
+// it, one at a time.
+func (s *sharedLock) acquire(ctx context.Context) error {
 	if s.share() {
 		return nil
 	}
@@ -26,26 +27,26 @@ func (s *shared) hold(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held, s.free = 1, free
+	s.holders, s.free = 1, free
 	return nil
 }
 
-func (s *shared) share() bool {
+func (s *sharedLock) share() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held == 0 {
+	if s.holders == 0 {
 		return false
 	}
-	s.held++
+	s.holders++
 	return true
 }
 
-// release gives up a share. The last one frees the lock.
-func (s *shared) release() error {
+// release gives up one share. The last one releases the lock.
+func (s *sharedLock) release() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held--
-	if s.held > 0 {
+	s.holders--
+	if s.holders > 0 {
 		return nil
 	}
 	return s.free()

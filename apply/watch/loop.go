@@ -3,170 +3,128 @@ package watch
 import (
 	"carrel/plan/decide"
 	"context"
-	"log/slog"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"carrel/plan/state"
 )
 
-// loop is one run of an agent: it owns all state. What takes long runs beside
-// it, and posts what is to be done then.
+// loop is one run of an agent. One goroutine owns all of its state; what takes
+// long runs in the background.
 type loop struct {
-	*Agent
-	ctx  context.Context
-	log  *slog.Logger
-	post chan func()
-	gone chan struct{}  // closed when the loop has ended
-	work sync.WaitGroup // what runs beside it
-	lock shared
+	agent      *Agent
+	background *background
+	lock       sharedLock
+	schedule   schedule
+	backlog    *backlog
+	report     *reporter
+	images     images
+	running    running
+	inputs     inputs
+	observing  bool // one observation at a time
+}
 
-	// When to look, and what is remembered between looks.
-	schedule schedule
-	memory   *memory
-	recalled string  // the set of which is known what the last agent left to a person
-	blind    attempt // to look
-	mending  attempt // of faults that are not in the files
-	looking  bool
-	rest     time.Time // no look before: one rests as long as it took
-	changed  time.Time // when files changed that no plan was made from yet
-
-	// What was found.
+// inputs are what a decision is made from.
+type inputs struct {
 	loaded   Loaded
-	now      state.State
-	lookedAt time.Time
-	sources  map[string]state.Source // what registries said
-	fetched  map[string]bool         // images that were fetched since
-	verdict  verdict
-	faults   map[string]state.SpecError // by place and text
-	notes    []string
-	trouble  string // why nothing can be done now
-
-	// What is being done.
-	busy     map[string]decide.Action // by workspace
-	stirred  map[string]bool          // busy ones to which something happened
-	fetching map[string]bool          // images
-	recent   []state.Recent           // newest first
-
-	// What was said.
-	started   time.Time
-	stale     bool // the report
-	published time.Time
-	telling   bool
-	told      time.Time
-	tellAt    time.Time
+	observed state.State
+	syncedAt time.Time // when it was observed
+	changed  time.Time // when the first file changed whose changes were not begun yet; zero when all were
 }
 
-func newLoop(ctx context.Context, a *Agent) *loop {
+// running is the changes that are being carried out.
+type running struct {
+	actions map[string]decide.Action // by workspace
+	events  map[string]bool          // workspaces of them to which something happened since: they are observed again
+}
+
+func newLoop(a *Agent) *loop {
 	now := time.Now()
-	l := &loop{
-		Agent: a, ctx: ctx, log: a.Log, post: make(chan func()), gone: make(chan struct{}), lock: shared{take: a.Host.Lock},
-		schedule: schedule{resync: a.Resync, again: now.Add(a.Resync)}, memory: newMemory(a.About.Paths),
-		sources: map[string]state.Source{}, fetched: map[string]bool{}, faults: map[string]state.SpecError{},
-		busy: map[string]decide.Action{}, stirred: map[string]bool{}, fetching: map[string]bool{},
-		started: now.UTC(), stale: true, tellAt: now,
+	return &loop{
+		agent: a, background: newBackground(), lock: sharedLock{take: a.Host.Lock},
+		schedule: newSchedule(a.Resync, now), backlog: newBacklog(a.About.Paths), report: newReporter(a, now),
+		images:  newImages(),
+		running: running{actions: map[string]decide.Action{}, events: map[string]bool{}},
 	}
-	l.schedule.read(now, "start")
-	return l
 }
 
-// turn waits for one thing, and does what follows from it.
-func (l *loop) turn() {
-	l.turned.Store(time.Now().Unix())
+// step waits until there is something to do, and does it.
+func (l *loop) step(ctx context.Context) {
+	l.agent.lastStep.Store(time.Now().Unix())
 	timer := time.NewTimer(time.Until(l.next(time.Now())))
 	defer timer.Stop()
 	select {
-	case <-l.ctx.Done():
+	case <-ctx.Done():
 		return
-	case w := <-l.Wakes:
+	case w := <-l.agent.Wakes:
 		l.wake(w, time.Now())
-	case fn := <-l.post:
-		fn()
+	case result := <-l.background.results:
+		result()
 	case <-timer.C:
 	}
 	now := time.Now()
-	if !l.looking && !now.Before(l.nextLook()) {
-		l.look(now)
+	if !l.observing && !now.Before(l.schedule.next()) {
+		l.observe(ctx, now)
 	}
-	if l.stale && !now.Before(l.published.Add(pace)) {
+	if l.report.stale && !now.Before(l.report.snapshotDue()) {
 		l.publish(now)
 	}
-	if l.speaks() && !now.Before(l.tellAt) {
-		l.tell(now)
+	if l.mayStore() && !now.Before(l.report.store.next) {
+		l.store(ctx, now)
 	}
 }
 
-// speaks reports whether the store can be told something: whose set it is, is
-// known.
-func (l *loop) speaks() bool { return !l.telling && l.loaded.Want.Name != "" }
-
-// next is when the loop has something to do by itself.
+// next is when the loop has something to do without being woken.
 func (l *loop) next(now time.Time) time.Time {
 	next := now.Add(heartbeat)
-	sooner := func(at time.Time) {
+	earliest := func(at time.Time) {
 		if at.Before(next) {
 			next = at
 		}
 	}
-	if !l.looking {
-		sooner(l.nextLook())
+	if !l.observing {
+		earliest(l.schedule.next())
 	}
-	if l.stale {
-		sooner(l.published.Add(pace))
+	if l.report.stale {
+		earliest(l.report.snapshotDue())
 	}
-	if l.speaks() {
-		sooner(l.tellAt)
+	if l.mayStore() {
+		earliest(l.report.store.next)
 	}
 	return next
 }
 
-func (l *loop) nextLook() time.Time {
-	if at := l.schedule.next(); at.After(l.rest) {
-		return at
-	}
-	return l.rest
-}
-
-// beside runs something that takes long beside the loop. What it gives is run
-// by the loop.
-func (l *loop) beside(do func() (then func())) {
-	l.work.Go(func() { l.then(do()) })
-}
-
-// then has the loop do something, unless it has ended.
-func (l *loop) then(do func()) {
-	select {
-	case l.post <- do:
-	case <-l.gone:
-	}
+// mayStore reports whether a report can be written to the store: one at a time,
+// and not before the name of the set is known.
+func (l *loop) mayStore() bool {
+	return !l.report.store.writing && l.inputs.loaded.Desired.Name != ""
 }
 
 func (l *loop) wake(w Wake, now time.Time) {
 	switch w.Kind {
 	case FilesChanged:
-		l.schedule.file(now)
-	case Asked:
-		l.memory.changes, l.memory.images, l.memory.kept = attempts{}, attempts{}, attempts{}
-		l.schedule.read(now, w.Text)
+		l.schedule.filesChanged(now)
+	case Reload:
+		l.backlog.forgetAttempts()
+		l.schedule.requestReload(now, w.Text)
 	case Connected:
-		l.schedule.read(now, string(w.Kind))
-	case Happened:
-		name, ours := l.workspace(w.Container)
+		l.schedule.requestReload(now, string(w.Kind))
+	case EngineEvent:
+		name, managed := workspaceOf(l.inputs.observed, w.Container)
 		switch {
-		case l.busy[name] != "":
-			l.stirred[name] = true
-		case ours:
-			l.schedule.look(now, w.Text)
+		case l.running.actions[name] != "":
+			l.running.events[name] = true
+		case managed:
+			l.schedule.request(now, w.Text)
 		}
 	}
 }
 
-// workspace is the one that a container is of. A container that nobody has seen
-// may be anybody's.
-func (l *loop) workspace(container string) (name string, ours bool) {
-	for _, c := range l.now.Instances {
+// workspaceOf is the workspace of a container. A container that was not observed
+// yet may be of any: its id is taken for the name.
+func workspaceOf(observed state.State, container string) (name string, managed bool) {
+	for _, c := range observed.Instances {
 		if c.ID == container {
 			return c.Workspace, c.Workspace != ""
 		}
@@ -174,29 +132,55 @@ func (l *loop) workspace(container string) (name string, ours bool) {
 	return container, true
 }
 
-// end waits for what still runs, and says that the agent is gone.
-func (l *loop) end() {
-	defer close(l.gone)
-	limit := time.After(parting)
-	ended := make(chan struct{})
-	go func() { l.work.Wait(); close(ended) }()
-	for waiting := true; waiting; {
-		select {
-		case fn := <-l.post:
-			fn()
-		case <-ended:
-			waiting = false
-		case <-limit:
-			l.log.Warn("ended in the middle of changes: the next run goes on with them", "workspaces", slices.Sorted(maps.Keys(l.busy)))
-			waiting = false
+// publish makes a snapshot and hands it to its readers.
+func (l *loop) publish(now time.Time) {
+	working := slices.Sorted(maps.Keys(l.running.actions))
+	for _, name := range slices.Sorted(maps.Keys(l.images.pulling)) {
+		working = append(working, "image "+name)
+	}
+	s := l.report.newSnapshot(current{
+		set: l.inputs.loaded.Desired.Name, observed: l.inputs.observed, syncedAt: l.inputs.syncedAt,
+		working: working, restarts: l.backlog.restarts(now),
+	}, now)
+	l.agent.latest.Store(&s)
+	if l.agent.Changed != nil {
+		l.agent.Changed(s)
+	}
+}
+
+// store writes a report to the store, in the background.
+func (l *loop) store(ctx context.Context, now time.Time) {
+	if l.report.stale {
+		l.publish(now)
+	}
+	l.report.store.begin(now)
+	agent, observed := l.agent.Snapshot().Agent, l.inputs.observed
+	agent.SeenAt = now.UTC()
+	l.background.start(func() func() {
+		limited, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		err := l.agent.Host.Report(limited, agent, observed)
+		return func() {
+			l.report.store.writing = false
+			if err != nil && ctx.Err() == nil {
+				l.agent.Log.Debug("no report was written to the store", "error", err)
+				l.schedule.request(time.Now(), "no report was written to the store") // a sync reports it, if the store cannot be read either
+			}
 		}
+	})
+}
+
+// stop waits for what still runs, and reports that the agent has stopped.
+func (l *loop) stop(ctx context.Context) {
+	if !l.background.drain(stopTimeout) {
+		l.agent.Log.Warn("stopped before these changes have ended; the next run completes them", "workspaces", slices.Sorted(maps.Keys(l.running.actions)))
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), lastWord)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellLimit)
 	defer cancel()
-	l.trouble = state.Stopped
+	l.report.blocked = state.Stopped
 	l.publish(time.Now())
-	if err := l.Host.Tell(ctx, l.Snapshot().Agent, l.now); err != nil {
-		l.log.Debug("the store was not told", "error", err)
+	if err := l.agent.Host.Report(ctx, l.agent.Snapshot().Agent, l.inputs.observed); err != nil {
+		l.agent.Log.Debug("no report was written to the store", "error", err)
 	}
-	l.log.Info("stopped: the workspaces run on")
+	l.agent.Log.Info("stopped; workspaces keep running")
 }

@@ -9,18 +9,18 @@ import (
 	"carrel/plan"
 )
 
-// The results of rounds, changes and pulls.
+// The results of syncs, changes and pulls.
 const (
 	done      = "done"
 	unchanged = "unchanged"
 	failed    = "failed"
 )
 
-// Metrics count what an agent does. What is true now is told by its report. A
-// nil *Metrics counts nothing.
+// Metrics count what an agent does. What is true now follows from its report
+// (package page). A nil *Metrics counts nothing.
 type Metrics struct {
-	rounds   *prometheus.CounterVec
-	took     prometheus.Histogram
+	syncs    *prometheus.CounterVec
+	syncing  prometheus.Histogram
 	changes  *prometheus.CounterVec
 	changing *prometheus.HistogramVec
 	steps    *prometheus.HistogramVec
@@ -29,16 +29,16 @@ type Metrics struct {
 	pulls    *prometheus.CounterVec
 }
 
-// seconds are the buckets of what takes from milliseconds to minutes.
+// seconds are the histogram buckets for durations from milliseconds to minutes.
 var seconds = prometheus.ExponentialBuckets(0.005, 2.5, 13)
 
 // NewMetrics makes the metrics and registers them.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		rounds: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "carrel_rounds_total", Help: "Rounds by result: done, unchanged (there was nothing to do) or failed."}, []string{"result"}),
-		took: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "carrel_round_duration_seconds", Help: "How long rounds took, from the look to the end of the last change.", Buckets: seconds}),
+		syncs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "carrel_syncs_total", Help: "Syncs by result: done, unchanged (there was nothing to do) or failed."}, []string{"result"}),
+		syncing: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "carrel_sync_duration_seconds", Help: "How long syncs took, from the observation to the end of the last change.", Buckets: seconds}),
 		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "carrel_changes_total", Help: "Changes of workspaces by action and result (done or failed)."}, []string{"action", "result"}),
 		changing: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -46,15 +46,15 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		steps: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "carrel_step_duration_seconds", Help: "How long steps took, by kind.", Buckets: seconds}, []string{"step"}),
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "carrel_apply_lag_seconds", Help: "From the first change of a file to the end of what it led to.", Buckets: seconds}),
+			Name: "carrel_apply_lag_seconds", Help: "From the first change of a file to the end of the changes that followed.", Buckets: seconds}),
 		restarts: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "carrel_restarts_total", Help: "Tasks that were started again because they did not run."}),
+			Name: "carrel_restarts_total", Help: "Tasks that were restarted because they did not run."}),
 		pulls: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "carrel_pulls_total", Help: "Fetches of images by result (done or failed)."}, []string{"result"}),
+			Name: "carrel_pulls_total", Help: "Pulls of images by result (done or failed)."}, []string{"result"}),
 	}
-	r.MustRegister(m.rounds, m.took, m.changes, m.changing, m.steps, m.lag, m.restarts, m.pulls)
+	r.MustRegister(m.syncs, m.syncing, m.changes, m.changing, m.steps, m.lag, m.restarts, m.pulls)
 	for _, result := range []string{done, unchanged, failed} {
-		m.rounds.WithLabelValues(result)
+		m.syncs.WithLabelValues(result)
 	}
 	for _, result := range []string{done, failed} {
 		m.pulls.WithLabelValues(result)
@@ -62,12 +62,12 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-func (m *Metrics) round(result string, took time.Duration) {
+func (m *Metrics) sync(result string, took time.Duration) {
 	if m == nil {
 		return
 	}
-	m.rounds.WithLabelValues(result).Inc()
-	m.took.Observe(took.Seconds())
+	m.syncs.WithLabelValues(result).Inc()
+	m.syncing.Observe(took.Seconds())
 }
 
 func (m *Metrics) change(c plan.Change, took time.Duration, err error) {
@@ -76,7 +76,7 @@ func (m *Metrics) change(c plan.Change, took time.Duration, err error) {
 	}
 	m.changes.WithLabelValues(string(c.Action), resultOf(err)).Inc()
 	m.changing.WithLabelValues(string(c.Action)).Observe(took.Seconds())
-	if err == nil && mends(c) {
+	if err == nil && restarts(c) {
 		m.restarts.Inc()
 	}
 }

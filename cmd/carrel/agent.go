@@ -7,11 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"carrel/apply"
 	"carrel/apply/watch"
+	"carrel/apply/watch/agenthost"
 	"carrel/drivers"
 	"carrel/drivers/containerd"
 	"carrel/plan"
@@ -21,93 +21,29 @@ import (
 	"carrel/spec/lastvalid"
 )
 
-// agentHost is the host of an agent. Its drivers are opened when they first
-// answer, and stay open: they connect again by themselves.
+// agentHost is the host of an agent: the drivers, joined with the rules of
+// package agenthost.
 type agentHost struct {
 	config   drivers.Config
-	boot     string // of this machine; "" when unknown
 	parallel int
-
-	mu     sync.Mutex
-	opened *drivers.Host
-
-	// One word at a time is told.
-	set      string    // of the last
-	observed time.Time // the last observation that was told
-	observe  time.Time // when the next may be
-	trim     time.Time // when the store is cleaned next
+	drivers  *agenthost.Connection[*drivers.Host]
+	reporter agenthost.Reporter
 }
 
-// lockPatience is how long an agent waits for the lock before it says so.
-const lockPatience = 2 * time.Second
-
-func (h *agentHost) open(ctx context.Context) (*drivers.Host, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.opened != nil {
-		return h.opened, nil
+func newAgentHost(c drivers.Config, parallel int, log *slog.Logger) *agentHost {
+	return &agentHost{
+		config: c, parallel: parallel,
+		drivers: &agenthost.Connection[*drivers.Host]{
+			Open:     func(ctx context.Context) (*drivers.Host, error) { return drivers.Open(ctx, c) },
+			Close:    (*drivers.Host).Close,
+			Replaced: func(h *drivers.Host) bool { return h.Records.Replaced() },
+			Log:      log,
+		},
+		reporter: agenthost.Reporter{Identity: agenthost.Identity{Host: c.Host, Boot: bootID(), Gone: report.Gone}},
 	}
-	opened, err := drivers.Open(ctx, h.config)
-	if err != nil {
-		return nil, err
-	}
-	h.opened = opened
-	return opened, nil
 }
 
-func (h *agentHost) close() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.opened == nil {
-		return nil
-	}
-	return h.opened.Close()
-}
-
-// Lock takes the lock of the state dir.
-func (h *agentHost) Lock(ctx context.Context) (func() error, error) {
-	return apply.Lock(ctx, h.config.StateDir, who()+" with carrel watch", lockPatience)
-}
-
-// Look reads what exists.
-func (h *agentHost) Look(ctx context.Context, want spec.Set) (state.State, error) {
-	host, err := h.open(ctx)
-	if err != nil {
-		return state.State{}, err
-	}
-	if host.Records.Replaced() {
-		h.leave()
-		if host, err = h.open(ctx); err != nil {
-			return state.State{}, err
-		}
-	}
-	if err := h.alone(ctx, host); err != nil {
-		return state.State{}, err
-	}
-	return host.Look(ctx, want)
-}
-
-// alone makes sure that no agent of another machine, which has the same name,
-// tells of this host: each would undo what the other does. The one that came
-// first goes on; this one waits until it is gone.
-func (h *agentHost) alone(ctx context.Context, host *drivers.Host) error {
-	if !host.Records.Shared() || h.boot == "" {
-		return nil
-	}
-	agents, err := host.Records.AgentsOf(ctx, host.Name)
-	if err != nil {
-		return err
-	}
-	now := time.Now()
-	for _, a := range agents {
-		if a.Boot != "" && a.Boot != h.boot && !report.Gone(a, now) {
-			return fmt.Errorf("another machine is host %s in this store, too: an agent of set %s runs there (give each a name of its own with --host)", host.Name, a.Set)
-		}
-	}
-	return nil
-}
-
-// bootID is the id that the kernel has of this boot; "" when it does not say.
+// bootID is the id that the kernel gave this boot; "" when it cannot be read.
 func bootID() string {
 	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -116,54 +52,51 @@ func bootID() string {
 	return strings.TrimSpace(string(text))
 }
 
-// Left is what the agent of this host and a set last left to a person.
-func (h *agentHost) Left(ctx context.Context, set string) ([]state.Pending, error) {
-	host, err := h.open(ctx)
+// agentLockTimeout is how long an agent waits for the lock before it reports who
+// has it.
+const agentLockTimeout = 2 * time.Second
+
+func (h *agentHost) Lock(ctx context.Context) (func() error, error) {
+	return apply.Lock(ctx, h.config.StateDir, who()+" with carrel watch", agentLockTimeout)
+}
+
+func (h *agentHost) Observe(ctx context.Context, desired spec.Set) (state.State, error) {
+	host, err := h.drivers.Renew(ctx)
+	if err != nil {
+		return state.State{}, err
+	}
+	if err := h.reporter.Identity.Check(ctx, host.Records); err != nil {
+		return state.State{}, err
+	}
+	return host.Look(ctx, desired)
+}
+
+func (h *agentHost) LastPending(ctx context.Context, set string) ([]state.Pending, error) {
+	host, err := h.drivers.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	agents, err := host.Records.AgentsOf(ctx, host.Name)
-	for _, a := range agents {
-		if a.Set == set {
-			return a.Pending, err
-		}
-	}
-	return nil, err
+	return agenthost.LastPending(ctx, host.Records, host.Name, set)
 }
 
-// leaving is how long what runs may still use a host that was left.
-const leaving = 2 * time.Minute
-
-// leave has the host opened anew.
-func (h *agentHost) leave() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	left := h.opened
-	h.opened = nil
-	time.AfterFunc(leaving, func() { _ = left.Close() }) // its store is lost: nothing can be lost any more
-}
-
-// Sources asks registries.
-func (h *agentHost) Sources(ctx context.Context, want spec.Set) map[string]state.Source {
-	host, err := h.open(ctx)
+func (h *agentHost) Sources(ctx context.Context, desired spec.Set) map[string]state.Source {
+	host, err := h.drivers.Get(ctx)
 	if err != nil {
-		return nil // looks say why
+		return nil // the next observation reports the error
 	}
-	return host.Runtime.Sources(ctx, want.Here(host.Name))
+	return host.Runtime.Sources(ctx, desired.Here(host.Name))
 }
 
-// Pull fetches an image.
 func (h *agentHost) Pull(ctx context.Context, image string) error {
-	host, err := h.open(ctx)
+	host, err := h.drivers.Get(ctx)
 	if err != nil {
 		return err
 	}
 	return host.Runtime.PullImage(ctx, plan.PullImage{Image: image}, nil)
 }
 
-// Run carries out a plan.
 func (h *agentHost) Run(ctx context.Context, p plan.Plan, step func(apply.Event), ended func(plan.Change, time.Duration, error)) error {
-	host, err := h.open(ctx)
+	host, err := h.drivers.Get(ctx)
 	if err != nil {
 		return err
 	}
@@ -172,84 +105,32 @@ func (h *agentHost) Run(ctx context.Context, p plan.Plan, step func(apply.Event)
 	return runner.Run(ctx, p)
 }
 
-// How long history, and agents that are gone, are kept in the store, and how
-// often it is cleaned.
-const (
-	keepHistory = 365 * 24 * time.Hour
-	keepAgents  = 30 * 24 * time.Hour
-	trimEvery   = 24 * time.Hour
-)
-
-// Tell says to the store what the agent knows, and what it saw. A host that is
-// as it was is told of too; one that is large, less often.
-func (h *agentHost) Tell(ctx context.Context, a state.Agent, now state.State) error {
-	host, err := h.open(ctx)
+func (h *agentHost) Report(ctx context.Context, a state.Agent, observed state.State) error {
+	host, err := h.drivers.Get(ctx)
 	if err != nil {
 		return err
 	}
-	if err := h.alone(ctx, host); err != nil {
-		return err
-	}
-	began := time.Now()
-	err = host.Records.SaveAgent(ctx, a)
-	if err == nil && h.set != "" && h.set != a.Set {
-		err = host.Records.DeleteAgent(ctx, a.Host, h.set) // it was another one
-	}
-	h.set = a.Set
-	if err == nil && !now.Time.IsZero() && began.After(h.observe) && now.Time.After(h.observed) {
-		err = host.Records.SaveObservation(ctx, now)
-		h.observed, h.observe = now.Time, time.Now().Add(observeRest*time.Since(began))
-	}
-	if err == nil && began.After(h.trim) {
-		h.trim = began.Add(trimEvery)
-		err = host.Records.Trim(ctx, began.Add(-keepHistory), began.Add(-keepAgents))
-	}
-	return err
+	return h.reporter.Report(ctx, host.Records, a, observed)
 }
 
-// observeRest is how many times as long as the writing of an observation took
-// there is no other.
-const observeRest = 20
-
-// The waits between two tries to hear containerd's events.
-const (
-	firstDeaf = 100 * time.Millisecond
-	mostDeaf  = 5 * time.Second
-)
-
-// events wakes the agent when something happens in containerd. When containerd
-// goes away they are listened to again: what happened meanwhile is looked for.
+// events has the agent be woken when something happens in containerd, until ctx
+// ends.
 func (h *agentHost) events(ctx context.Context, log *slog.Logger, wakes chan<- watch.Wake) {
-	wait := firstDeaf
-	for ctx.Err() == nil {
-		heard := false
-		host, err := h.open(ctx)
-		if err == nil {
-			err = host.Runtime.Events(ctx, func(e containerd.Event) {
-				wait, heard = firstDeaf, true
-				wake(ctx, wakes, wakeOf(e))
-			})
+	subscription := func(ctx context.Context, event func(watch.Wake)) error {
+		host, err := h.drivers.Get(ctx)
+		if err != nil {
+			return err
 		}
-		if ctx.Err() != nil {
-			return
-		}
-		if heard {
-			wake(ctx, wakes, watch.Wake{Kind: watch.Happened, Text: "containerd went away"})
-		}
-		log.Debug("containerd's events", "error", err, "again", wait)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
-		wait = min(2*wait, mostDeaf)
+		return host.Runtime.Events(ctx, func(e containerd.Event) { event(wakeOf(e)) })
 	}
+	agenthost.Subscribe(ctx, log, subscription, func(w watch.Wake) { wake(ctx, wakes, w) })
 }
 
 func wakeOf(e containerd.Event) watch.Wake {
 	if e.Kind == containerd.Connected {
 		return watch.Wake{Kind: watch.Connected}
 	}
-	return watch.Wake{Kind: watch.Happened, Text: fmt.Sprintf("%s: %s", e.Kind, e.Container+e.Image), Container: e.Container}
+	return watch.Wake{Kind: watch.EngineEvent, Text: fmt.Sprintf("%s: %s", e.Kind, e.Container+e.Image), Container: e.Container}
 }
 
 // loader reads the specs of an agent.
@@ -284,5 +165,5 @@ func (l *loader) load() watch.Loaded {
 		l.log.Warn("what the files said is not kept over a restart", "error", err)
 	}
 	l.follow(loaded.Set.Folders)
-	return watch.Loaded{Want: loaded.Set, Faults: loaded.Errors, Known: loaded.Known}
+	return watch.Loaded{Desired: loaded.Set, Errors: loaded.Errors, Known: loaded.Known}
 }

@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// watcher is an agent that runs as a process of its own.
+// watcher is an agent in a process of its own.
 type watcher struct {
 	t       testing.TB
 	cmd     *exec.Cmd
@@ -64,18 +64,18 @@ func (w *watcher) read(log io.Reader, listening chan<- string) {
 	}
 }
 
-// log is what the agent said.
+// log is the agent's log.
 func (w *watcher) log() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return strings.Join(w.lines, "\n")
 }
 
-// stop ends the agent, which must end well.
+// stop stops the agent, which has to exit with 0.
 func (w *watcher) stop() {
 	select {
 	case <-w.ended:
-		w.t.Errorf("the agent ended before it was told to:\n%s", w.log())
+		w.t.Errorf("the agent ended before it was stopped:\n%s", w.log())
 	default:
 	}
 	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -87,7 +87,7 @@ func (w *watcher) stop() {
 	}
 }
 
-// report is what the agent knows.
+// report is the agent's report.
 func (w *watcher) report() report.Agent {
 	w.t.Helper()
 	var r report.Agent
@@ -125,7 +125,7 @@ func (w *watcher) metric(name string) float64 {
 	return value
 }
 
-// eventually waits until a report is as wanted.
+// eventually waits until a report meets a condition.
 func (w *watcher) eventually(what string, ok func(report.Agent) bool) report.Agent {
 	w.t.Helper()
 	limit := time.After(10 * patience)
@@ -136,7 +136,7 @@ func (w *watcher) eventually(what string, ok func(report.Agent) bool) report.Age
 		}
 		select {
 		case <-limit:
-			w.t.Fatalf("it is never so that %s: %s\n%s", what, fmt.Sprintf("%+v", r), w.log())
+			w.t.Fatalf("it never happens that %s: %s\n%s", what, fmt.Sprintf("%+v", r), w.log())
 		case <-w.ended:
 			w.t.Fatalf("the agent ended:\n%s", w.log())
 		case <-time.After(askAgain):
@@ -155,8 +155,8 @@ func running(r report.Agent) int {
 	return n
 }
 
-// TestAgentKilledAtAnyMoment kills agents at random moments while files change:
-// what the next one makes of it is as good as if none had been killed.
+// TestAgentKilledAtAnyMoment kills agents at random moments while files change.
+// The next agent has to reach the state of a host on which none was killed.
 func TestAgentKilledAtAnyMoment(t *testing.T) {
 	b := newBed(t)
 	const workspaces, rounds = 4, 10
@@ -177,7 +177,7 @@ func TestAgentKilledAtAnyMoment(t *testing.T) {
 		}
 		agent := b.watch(specs)
 		agent.eventually("nothing is left to do", func(r report.Agent) bool {
-			if len(r.Pending) > 0 { // what a kill made fail was rolled back, and is left to a person
+			if len(r.Pending) > 0 { // a change that a kill made fail was rolled back, and needs approval
 				b.run("apply", specs)
 			}
 			return running(r) == workspaces && len(r.Working)+len(r.Waiting)+len(r.Errors) == 0 && strings.Contains(b.run("plan", specs), "Nothing to do")
@@ -189,7 +189,7 @@ func TestAgentKilledAtAnyMoment(t *testing.T) {
 	}
 }
 
-// withoutAgents is what the status says of workspaces alone.
+// withoutAgents is a status without the lines about agents.
 func withoutAgents(world string) string {
 	text, _, _ := strings.Cut(world, "\nagent of set ")
 	return text

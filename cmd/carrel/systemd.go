@@ -12,30 +12,30 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// systemd is told how the agent is, as sd_notify(3) describes it. Without
-// systemd nobody is told.
+// systemd reports the state of the agent to systemd, as sd_notify(3) describes
+// it. Without systemd it does nothing.
 type systemd struct {
 	log *slog.Logger
 
 	mu     sync.Mutex
-	ready  bool
-	since  time.Time // of a reload that has not ended
-	status string
+	ready  bool      // systemd knows that the agent is ready
+	since  time.Time // when a reload began that has not ended; zero when none runs
+	status string    // the last one that was sent
 }
 
-// changed tells of a new report: that the agent has looked for the first time,
-// or again after it was told to reload, and one line for systemctl status.
+// changed takes a new report. It sends READY after the first sync and after the
+// first one that follows a reload, and one line for systemctl status.
 func (s *systemd) changed(r report.Agent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	looked := r.Trouble != "" || !r.SyncedAt.IsZero()
-	if !s.ready && looked || !s.since.IsZero() && (r.Trouble != "" || r.SyncedAt.After(s.since)) {
+	synced := r.Trouble != "" || !r.SyncedAt.IsZero()
+	if !s.ready && synced || !s.since.IsZero() && (r.Trouble != "" || r.SyncedAt.After(s.since)) {
 		s.ready, s.since = true, time.Time{}
-		s.tell(daemon.SdNotifyReady)
+		s.notify(daemon.SdNotifyReady)
 	}
 	if status := statusLine(r); status != s.status {
 		s.status = status
-		s.tell("STATUS=" + status)
+		s.notify("STATUS=" + status)
 	}
 }
 
@@ -51,19 +51,19 @@ func statusLine(r report.Agent) string {
 		}
 	}
 	return fmt.Sprintf("%d of %s running, %d pending, %d waiting, %s",
-		running, count(len(r.Workspaces), "workspace"), len(r.Pending), len(r.Waiting), count(len(r.Errors), "fault"))
+		running, count(len(r.Workspaces), "workspace"), len(r.Pending), len(r.Waiting), count(len(r.Errors), "error"))
 }
 
 func (s *systemd) reloading() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.since = time.Now()
-	s.tell(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+	s.notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 }
 
-func (s *systemd) stopping() { s.tell(daemon.SdNotifyStopping) }
+func (s *systemd) stopping() { s.notify(daemon.SdNotifyStopping) }
 
-// watchdog tells systemd, as often as it wants, that the agent is alive.
+// watchdog notifies systemd, as often as it asks for, while the agent is alive.
 func (s *systemd) watchdog(ctx context.Context, alive func() bool) {
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
@@ -80,14 +80,14 @@ func (s *systemd) watchdog(ctx context.Context, alive func() bool) {
 			return
 		case <-tick.C:
 			if alive() {
-				s.tell(daemon.SdNotifyWatchdog)
+				s.notify(daemon.SdNotifyWatchdog)
 			}
 		}
 	}
 }
 
-func (s *systemd) tell(state string) {
+func (s *systemd) notify(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		s.log.Warn("systemd was not told", "error", err)
+		s.log.Warn("systemd was not notified", "error", err)
 	}
 }

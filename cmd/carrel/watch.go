@@ -27,7 +27,7 @@ import (
 	"carrel/plan/state"
 )
 
-// watchOptions are the choices of an agent.
+// watchOptions are the flags of carrel watch.
 type watchOptions struct {
 	plan     *plan.Options
 	policy   *policyFile
@@ -39,26 +39,26 @@ type watchOptions struct {
 	parallel int
 }
 
-// nowhere is the address of an agent that does not listen.
+// nowhere is the value of --listen for an agent that does not listen.
 const nowhere = "none"
 
 func watchCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch PATH...",
-		Short: "Keep the host as the specs say, until it is told to end",
-		Long: "Apply the specs, and apply again when files change, when something happens to a workspace, and every few minutes.\n" +
-			"A file with an error counts as it last was without one, and nothing is deleted meanwhile. What deletes data, or most of a set, waits for carrel apply.\n" +
-			"SIGHUP reads everything again and tries again what failed; SIGTERM ends it, and the workspaces run on.",
+		Short: "Keep the host as the specs say, until it is stopped",
+		Long: "Apply the specs, and apply them again when files change, when something happens to a workspace, and every few minutes.\n" +
+			"While a file has errors, its last valid version counts. Changes that delete data, or most of a set, need approval: carrel apply makes them.\n" +
+			"SIGHUP reads everything again, and retries at once what failed. SIGTERM stops the agent; workspaces keep running.",
 		Args: cobra.MinimumNArgs(1),
 	}
 	o := &watchOptions{plan: planFlags(cmd), policy: policyFlag(cmd, defaultPolicy)}
 	flags := cmd.Flags()
-	flags.DurationVar(&o.resync, "resync", 5*time.Minute, "how often to look when nothing is told")
-	flags.DurationVar(&o.poll, "poll-interval", 2*time.Second, "how often to look at files where the kernel does not tell of changes, as on NFS")
-	flags.StringVar(&o.listen, "listen", "127.0.0.1:9473", "address of the page, /status, /metrics, /healthz and /readyz; without a host it is loopback; none: nothing listens")
-	flags.StringVar(&o.format, "log-format", "auto", "form of the log: text, json, or auto, which is text on a terminal")
+	flags.DurationVar(&o.resync, "resync", 5*time.Minute, "the longest time between two syncs")
+	flags.DurationVar(&o.poll, "poll-interval", 2*time.Second, "how often to check files where the kernel does not report changes, as on NFS")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:9473", "address of the page, /status, /metrics, /healthz and /readyz; without a host it is loopback; none: do not listen")
+	flags.StringVar(&o.format, "log-format", "auto", "format of the log: text, json, or auto, which is text on a terminal and json elsewhere")
 	flags.TextVar(&o.level, "log-level", &slog.LevelVar{}, "debug, info, warn or error")
-	flags.IntVar(&o.parallel, "parallelism", parallelism(), "how many workspaces at a time")
+	flags.IntVar(&o.parallel, "parallelism", parallelism(), "how many workspaces are changed at the same time")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
 		log, err := o.logger()
 		if err != nil {
@@ -100,9 +100,9 @@ func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []st
 	if err != nil {
 		return err
 	}
-	host := &agentHost{config: c, boot: bootID(), parallel: o.parallel}
-	defer func() { err = errors.Join(err, host.close()) }()
-	registry, wakes, told := prometheus.NewRegistry(), make(chan watch.Wake), &systemd{log: log}
+	host := newAgentHost(c, o.parallel, log)
+	defer func() { err = errors.Join(err, host.drivers.Shut()) }()
+	registry, wakes, notify := prometheus.NewRegistry(), make(chan watch.Wake), &systemd{log: log}
 	files := watch.NewFiles(all, o.poll, log, func() { wake(ctx, wakes, watch.Wake{Kind: watch.FilesChanged}) })
 	load, err := newLoader(c, o.policy, paths, files.Follow, log)
 	if err != nil {
@@ -111,35 +111,35 @@ func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []st
 	defer func() { err = errors.Join(err, load.store.Close()) }()
 	agent := &watch.Agent{
 		Host: host, Load: load.load, Wakes: wakes, Options: *o.plan, Resync: o.resync, Log: log,
-		Metrics: watch.NewMetrics(registry), Changed: func(s watch.Snapshot) { told.changed(reportOf(s)) },
-		About: state.Agent{Host: c.Host, Boot: host.boot, Version: version, Paths: paths},
+		Metrics: watch.NewMetrics(registry), Changed: func(s watch.Snapshot) { notify.changed(reportOf(s)) },
+		About: state.Agent{Host: c.Host, Boot: host.reporter.Identity.Boot, Version: version, Paths: paths},
 	}
 	known := func() report.Agent { return reportOf(agent.Snapshot()) }
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), page.Collector(known))
 	handler := page.Handler(page.Config{Report: known, Alive: agent.Alive, Metrics: registry, Loopback: loopback})
 	return serve(ctx, listener, log, handler, func(ctx context.Context) {
-		defer context.AfterFunc(ctx, told.stopping)()
+		defer context.AfterFunc(ctx, notify.stopping)()
 		var waking sync.WaitGroup
 		waking.Go(func() { files.Run(ctx) })
 		waking.Go(func() { host.events(ctx, log, wakes) })
-		waking.Go(func() { reloads(ctx, told, wakes) })
-		waking.Go(func() { told.watchdog(ctx, agent.Alive) })
+		waking.Go(func() { reloads(ctx, notify, wakes) })
+		waking.Go(func() { notify.watchdog(ctx, agent.Alive) })
 		agent.Run(ctx)
 		waking.Wait()
 	})
 }
 
-// reportOf is what people read of an agent.
+// reportOf is what people read about an agent.
 func reportOf(s watch.Snapshot) report.Agent {
 	return report.OfAgent(s.Agent, s.Observed, s.Recent, containerd.Started)
 }
 
-// absolute are paths that can be watched, as they are whatever the folder is.
+// absolute makes paths absolute: they stay valid whatever the working directory is.
 func absolute(paths []string) ([]string, error) {
 	all := make([]string, len(paths))
 	for i, path := range paths {
 		if path == "-" {
-			return nil, errors.New("- cannot be watched (name files and folders)")
+			return nil, errors.New("- cannot be watched (give files and folders)")
 		}
 		var err error
 		if all[i], err = filepath.Abs(path); err != nil {
@@ -149,14 +149,15 @@ func absolute(paths []string) ([]string, error) {
 	return all, nil
 }
 
-// listenAt opens the address that an agent shows itself at; nil is none.
+// listenAt listens at the address of an agent's page; the listener is nil when the
+// agent does not listen.
 func listenAt(address string) (l net.Listener, loopback bool, err error) {
 	if address == nowhere || address == "" {
 		return nil, true, nil
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, false, fmt.Errorf("--listen %s: %w (want an address such as 127.0.0.1:9473, or none)", address, err)
+		return nil, false, fmt.Errorf("--listen %s: %w (give an address such as 127.0.0.1:9473, or none)", address, err)
 	}
 	if host == "" {
 		host = "127.0.0.1"
@@ -164,7 +165,7 @@ func listenAt(address string) (l net.Listener, loopback bool, err error) {
 	l, err = net.Listen("tcp", net.JoinHostPort(host, port))
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, false, fmt.Errorf("--listen %s: somebody listens there, perhaps another agent (choose another address, or none)", address)
+		return nil, false, fmt.Errorf("--listen %s: the address is in use, perhaps by another agent (choose another address, or none)", address)
 	case err != nil:
 		return nil, false, fmt.Errorf("--listen %s: %w", address, err)
 	}
@@ -172,14 +173,14 @@ func listenAt(address string) (l net.Listener, loopback bool, err error) {
 	return l, ok && bound.IP.IsLoopback(), nil
 }
 
-// The bounds of answering, for clients that never finish.
+// The time limits of the page, for clients that never finish.
 const (
 	headerTimeout = 5 * time.Second
 	answerTimeout = 30 * time.Second
 	closeTimeout  = time.Second
 )
 
-// serve answers while run runs.
+// serve serves the page while run runs.
 func serve(ctx context.Context, l net.Listener, log *slog.Logger, handler http.Handler, run func(context.Context)) error {
 	if l == nil {
 		run(ctx)
@@ -193,7 +194,7 @@ func serve(ctx context.Context, l net.Listener, log *slog.Logger, handler http.H
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	if err := server.Shutdown(closing); err != nil {
-		_ = server.Close() // what is still open has had its time
+		_ = server.Close() // requests that still run have had their time
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("listening at %s: %w", l.Addr(), err)
@@ -201,7 +202,7 @@ func serve(ctx context.Context, l net.Listener, log *slog.Logger, handler http.H
 	return nil
 }
 
-// wake wakes an agent that has not ended.
+// wake wakes an agent, unless it has ended.
 func wake(ctx context.Context, wakes chan<- watch.Wake, w watch.Wake) {
 	select {
 	case wakes <- w:
@@ -210,7 +211,7 @@ func wake(ctx context.Context, wakes chan<- watch.Wake, w watch.Wake) {
 }
 
 // reloads wakes the agent at each SIGHUP.
-func reloads(ctx context.Context, told *systemd, wakes chan<- watch.Wake) {
+func reloads(ctx context.Context, notify *systemd, wakes chan<- watch.Wake) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -219,8 +220,8 @@ func reloads(ctx context.Context, told *systemd, wakes chan<- watch.Wake) {
 		case <-ctx.Done():
 			return
 		case <-signals:
-			told.reloading()
-			wake(ctx, wakes, watch.Wake{Kind: watch.Asked, Text: "SIGHUP"})
+			notify.reloading()
+			wake(ctx, wakes, watch.Wake{Kind: watch.Reload, Text: "SIGHUP"})
 		}
 	}
 }

@@ -16,11 +16,12 @@ import (
 	"github.com/containerd/typeurl/v2"
 )
 
-// benchWatched is how many workspaces an agent keeps whose memory is measured.
+// benchWatched is how many workspaces the agent has in BenchmarkMemory.
 const benchWatched = 200
 
-// BenchmarkDeath measures how long a task that died takes to run again, beside a
-// bare delete, create and start by somebody who was told as soon.
+// BenchmarkDeath measures how long it takes until a task that died runs again. The
+// baseline is a program that deletes, creates and starts the task with bare client
+// calls at the same moment.
 func BenchmarkDeath(b *testing.B) {
 	bed := newBed(b)
 	bed.release()
@@ -28,11 +29,11 @@ func BenchmarkDeath(b *testing.B) {
 	bed.run("apply", specs)
 	for b.Loop() {
 		agent := bed.watch(specs)
-		agent.eventually("it has looked", func(r report.Agent) bool { return !r.SyncedAt.IsZero() && len(r.Working) == 0 })
+		agent.eventually("it has synced", func(r report.Agent) bool { return !r.SyncedAt.IsZero() && len(r.Working) == 0 })
 		var kept []time.Duration
 		for i := range benchWorkspaces / 2 {
 			kept = append(kept, bed.death(fmt.Sprintf("w%d", i), func(client.Container) {}))
-			agent.eventually("it has seen that it runs", func(r report.Agent) bool {
+			agent.eventually("it has observed that it runs", func(r report.Agent) bool {
 				return len(r.Recent) == i+1 && len(r.Working) == 0 && running(r) == benchWorkspaces
 			})
 		}
@@ -48,8 +49,8 @@ func BenchmarkDeath(b *testing.B) {
 	}
 }
 
-// death kills a task, has somebody do something about it, and gives the time
-// from its end to its start.
+// death kills a task, calls then, and gives the time from the end of the task to
+// its next start.
 func (b *bed) death(name string, then func(client.Container)) time.Duration {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -75,7 +76,7 @@ func (b *bed) death(name string, then func(client.Container)) time.Duration {
 	return time.Since(began)
 }
 
-// again does with client calls what makes a dead task run again.
+// again restarts a dead task with bare client calls.
 func (b *bed) again(c client.Container) {
 	ctx := context.Background()
 	dead, err := c.Task(ctx, nil)
@@ -87,8 +88,9 @@ func (b *bed) again(c client.Container) {
 	b.must(task.Start(ctx))
 }
 
-// BenchmarkEdit measures how long a file that changed takes to be applied,
-// beside an apply of the same change by hand. 200 ms of it the file settles.
+// BenchmarkEdit measures the time from a change of a file to the end of its apply
+// by an agent. The baseline is carrel apply. The agent waits 200 ms for the file to
+// settle.
 func BenchmarkEdit(b *testing.B) {
 	bed := newBed(b)
 	bed.release()
@@ -103,7 +105,7 @@ func BenchmarkEdit(b *testing.B) {
 			byHand = append(byHand, timed(func() { bed.run("apply", specs) }))
 		}
 		agent := bed.watch(specs)
-		agent.eventually("it has looked", func(r report.Agent) bool { return !r.SyncedAt.IsZero() && len(r.Working) == 0 })
+		agent.eventually("it has synced", func(r report.Agent) bool { return !r.SyncedAt.IsZero() && len(r.Working) == 0 })
 		for i := range 4 * benchRounds {
 			watched = append(watched, bed.edit(func() { bed.specs(1, image, grace(100+i)) }))
 			agent.eventually("it has ended", func(r report.Agent) bool { return len(r.Recent) == i+1 && len(r.Working) == 0 })
@@ -115,7 +117,7 @@ func BenchmarkEdit(b *testing.B) {
 	}
 }
 
-// edit does something, and gives the time until a container has changed.
+// edit calls do, and gives the time until a container has changed.
 func (b *bed) edit(do func()) time.Duration {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -127,7 +129,7 @@ func (b *bed) edit(do func()) time.Duration {
 	})
 }
 
-// BenchmarkMemory measures what an agent that keeps many workspaces needs.
+// BenchmarkMemory measures the memory of an agent with one and with many workspaces.
 func BenchmarkMemory(b *testing.B) {
 	bed := newBed(b)
 	bed.release()
@@ -137,10 +139,10 @@ func BenchmarkMemory(b *testing.B) {
 		for _, n := range []int{1, benchWatched} {
 			agent := bed.watch(bed.specs(n, image, ""))
 			agent.eventually("all run", func(r report.Agent) bool { return running(r) == n && len(r.Working) == 0 })
-			for range 10 { // it has done all that it does more than once
+			for range 10 { // so that everything has been allocated more than once
 				before := agent.report().SyncedAt
 				bed.must(agent.cmd.Process.Signal(syscall.SIGHUP))
-				agent.eventually("it has looked again", func(r report.Agent) bool { return r.SyncedAt.After(before) })
+				agent.eventually("it has synced again", func(r report.Agent) bool { return r.SyncedAt.After(before) })
 			}
 			resident = append(resident, agent.metric("process_resident_memory_bytes")/(1<<20))
 			agent.end()

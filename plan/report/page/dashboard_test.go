@@ -14,7 +14,7 @@ import (
 
 // counted are the metrics that the agent counts itself, elsewhere.
 var counted = []string{
-	"carrel_rounds_total", "carrel_round_duration_seconds", "carrel_changes_total", "carrel_change_duration_seconds", "carrel_step_duration_seconds",
+	"carrel_syncs_total", "carrel_sync_duration_seconds", "carrel_changes_total", "carrel_change_duration_seconds", "carrel_step_duration_seconds",
 	"carrel_apply_lag_seconds", "carrel_restarts_total", "carrel_pulls_total",
 }
 

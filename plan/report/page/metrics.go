@@ -11,14 +11,14 @@ import (
 
 var (
 	buildInfo       = prometheus.NewDesc("carrel_build_info", "Always 1; the label is the version of the agent.", []string{"version"}, nil)
-	up              = prometheus.NewDesc("carrel_up", "Whether the agent can look and change things now.", nil, nil)
-	lastLook        = prometheus.NewDesc("carrel_last_look_timestamp_seconds", "When the agent last compared the specs with the host; 0 when it could not yet.", nil, nil)
+	up              = prometheus.NewDesc("carrel_up", "Whether the agent can sync now.", nil, nil)
+	lastSync        = prometheus.NewDesc("carrel_last_sync_timestamp_seconds", "When the agent last compared the specs with the host; 0 before the first sync.", nil, nil)
 	workspaces      = prometheus.NewDesc("carrel_workspaces", "Workspaces of the host, by their state.", []string{"state"}, nil)
 	restarts        = prometheus.NewDesc("carrel_workspace_restarts", "How often the agent restarted a workspace in a row; only those that it did restart.", []string{"workspace"}, nil)
-	pending         = prometheus.NewDesc("carrel_pending_changes", "Changes that wait for a person.", nil, nil)
-	faults          = prometheus.NewDesc("carrel_faults", "Faults of specs that are not applied because of them.", nil, nil)
-	laterWorkspaces = prometheus.NewDesc("carrel_backoff_workspaces", "Workspaces whose change failed, or had to be done again too often, and is tried again later.", nil, nil)
-	laterImages     = prometheus.NewDesc("carrel_backoff_images", "Images whose fetching failed and is tried again later.", nil, nil)
+	pending         = prometheus.NewDesc("carrel_pending_changes", "Changes that need approval.", nil, nil)
+	specErrors      = prometheus.NewDesc("carrel_errors", "Errors in specs; what they concern is not applied.", nil, nil)
+	laterWorkspaces = prometheus.NewDesc("carrel_backoff_workspaces", "Workspaces whose change failed, or was needed too often, and which the agent retries later.", nil, nil)
+	laterImages     = prometheus.NewDesc("carrel_backoff_images", "Images whose pull failed, and which the agent retries later.", nil, nil)
 )
 
 // Collector is the metrics that follow from what the agent knows.
@@ -27,7 +27,7 @@ func Collector(report func() report.Agent) prometheus.Collector { return collect
 type collector struct{ report func() report.Agent }
 
 func (collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{buildInfo, up, lastLook, workspaces, restarts, pending, faults, laterWorkspaces, laterImages} {
+	for _, d := range []*prometheus.Desc{buildInfo, up, lastSync, workspaces, restarts, pending, specErrors, laterWorkspaces, laterImages} {
 		to <- d
 	}
 }
@@ -39,9 +39,9 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(buildInfo, 1, label(agent.Version))
 	gauge(up, one(agent.Trouble == ""))
-	gauge(lastLook, seconds(agent.SyncedAt))
+	gauge(lastSync, seconds(agent.SyncedAt))
 	gauge(pending, float64(len(agent.Pending)))
-	gauge(faults, float64(len(agent.Errors)))
+	gauge(specErrors, float64(len(agent.Errors)))
 	images := 0
 	for _, w := range agent.Waiting {
 		if w.Workspace == "" {

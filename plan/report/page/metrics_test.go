@@ -29,8 +29,8 @@ func TestMetrics(t *testing.T) {
 		`carrel_backoff_images 1`,
 		`carrel_backoff_workspaces 1`,
 		`carrel_build_info{version="v1.4.0"} 1`,
-		`carrel_faults 1`,
-		`carrel_last_look_timestamp_seconds 1.772625598e+09`,
+		`carrel_errors 1`,
+		`carrel_last_sync_timestamp_seconds 1.772625598e+09`,
 		`carrel_pending_changes 1`,
 		`carrel_up 1`,
 		`carrel_workspace_restarts{workspace="bot-7"} 5`,
@@ -56,13 +56,13 @@ func TestMetricsOfAnAgentInTrouble(t *testing.T) {
 	r := calm()
 	r.Trouble, r.SyncedAt = "containerd does not answer", time.Time{}
 	err := testutil.CollectAndCompare(collector(r), strings.NewReader(`
-# HELP carrel_last_look_timestamp_seconds When the agent last compared the specs with the host; 0 when it could not yet.
-# TYPE carrel_last_look_timestamp_seconds gauge
-carrel_last_look_timestamp_seconds 0
-# HELP carrel_up Whether the agent can look and change things now.
+# HELP carrel_last_sync_timestamp_seconds When the agent last compared the specs with the host; 0 before the first sync.
+# TYPE carrel_last_sync_timestamp_seconds gauge
+carrel_last_sync_timestamp_seconds 0
+# HELP carrel_up Whether the agent can sync now.
 # TYPE carrel_up gauge
 carrel_up 0
-`), "carrel_up", "carrel_last_look_timestamp_seconds")
+`), "carrel_up", "carrel_last_sync_timestamp_seconds")
 	if err != nil {
 		t.Error(err)
 	}

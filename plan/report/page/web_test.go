@@ -103,7 +103,7 @@ func TestAnswers(t *testing.T) {
 		"stuck page":       {stuck, "GET /", "200 <!doctype html>"},
 		"no report at all": {serving(report.Agent{}), "GET /", "200 <!doctype html>"},
 		"status":           {serving(calm()), "GET /status", "200 {"},
-		"metrics":          {serving(calm()), "GET /metrics", "200 # HELP carrel_backoff_images Images whose fetching failed and is tried again later."},
+		"metrics":          {serving(calm()), "GET /metrics", "200 # HELP carrel_backoff_images Images whose pull failed, and which the agent retries later."},
 		"post":             {serving(calm()), "POST /", "405 nothing can be changed here: only GET and HEAD are answered"},
 		"delete":           {serving(calm()), "DELETE /status", "405 nothing can be changed here: only GET and HEAD are answered"},
 		"options":          {serving(calm()), "OPTIONS /metrics", "405 nothing can be changed here: only GET and HEAD are answered"},
