@@ -138,7 +138,7 @@ func TestAgentsSayHowTheyAre(t *testing.T) {
 	for want, change := range map[string]func(*state.Agent){
 		"no heartbeat for 5 minutes":  func(a *state.Agent) { a.SeenAt = noon.Add(-5 * time.Minute) },
 		"containerd does not answer":  func(a *state.Agent) { a.Trouble = "containerd does not answer" },
-		"not synced yet":       func(a *state.Agent) { a.SyncedAt = time.Time{} },
+		"not synced yet":              func(a *state.Agent) { a.SyncedAt = time.Time{} },
 		"it was stopped 1 second ago": func(a *state.Agent) { a.Trouble = state.Stopped },
 		"last sync 4 seconds ago":     func(*state.Agent) {},
 	} {

@@ -37,6 +37,7 @@ type Change struct {
 	Workspace string       `json:"workspace"`
 	Action    plan.Action  `json:"action"`
 	Cost      plan.Cost    `json:"cost"`
+	Effect    string       `json:"effect"` // what its users will notice; "" when nothing
 	Reasons   []string     `json:"reasons"`
 	Fields    []plan.Field `json:"fields"`
 	Steps     []Step       `json:"steps"`
@@ -63,7 +64,7 @@ func OfPlan(p plan.Plan) Plan {
 
 func ofChange(c plan.Change) Change {
 	v := Change{
-		Workspace: c.Workspace, Action: c.Action, Cost: c.Cost,
+		Workspace: c.Workspace, Action: c.Action, Cost: c.Cost, Effect: effect(c),
 		Reasons: notNil(c.Reasons), Fields: notNil(c.Fields), Steps: []Step{},
 	}
 	for _, s := range c.Steps {
@@ -107,7 +108,7 @@ func (v Plan) Text() string {
 }
 
 func (c Change) text(b *strings.Builder) {
-	fmt.Fprintf(b, "\n%3s %s: %s (cost: %s)\n", symbol(c.Action), c.Workspace, c.Action, c.Cost)
+	fmt.Fprintf(b, "\n%3s %s: %s%s\n", symbol(c.Action), c.Workspace, c.Action, parenthesised(c.Effect))
 	for _, f := range c.Fields {
 		fmt.Fprintf(b, "      %s\n", f)
 	}
@@ -119,6 +120,14 @@ func (c Change) text(b *strings.Builder) {
 	for i, s := range c.Steps {
 		fmt.Fprintf(b, "      %d. %s\n", i+1, s.Text)
 	}
+}
+
+// parenthesised is a text that follows another one; "" stays so.
+func parenthesised(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
 }
 
 // symbol is how a diff marks an action.

@@ -1,0 +1,51 @@
+package report_test
+
+import (
+	"testing"
+	"time"
+
+	"carrel/plan"
+	"carrel/plan/report"
+	"carrel/spec"
+)
+
+// TestEffect checks what a plan says about each class of cost to the people who
+// use the workspace.
+func TestEffect(t *testing.T) {
+	stop := plan.StopTask{Container: "bot", GracePeriod: spec.Duration(30 * time.Second)}
+	start, remove, preserve := plan.StartTask{Workspace: "bot"}, plan.DeleteContainer{Container: "bot"}, plan.PreserveData{Workspace: "bot"}
+	forget, discard := plan.DeleteRecord{Workspace: "bot"}, plan.DiscardData{Workspace: "bot"}
+	running, stopped := &plan.Previous{Running: true}, &plan.Previous{}
+	for _, test := range []struct {
+		name   string
+		change plan.Change
+		want   string
+	}{
+		{"create", plan.Change{Action: plan.ActionCreate, Cost: plan.CostNone, Steps: []plan.Step{start}}, ""},
+		{"update", plan.Change{Action: plan.ActionUpdate, Cost: plan.CostInPlace}, "in place, no restart"},
+		{"restart", plan.Change{Action: plan.ActionRestart, Cost: plan.CostRestart, Steps: []plan.Step{stop, start}}, "restarts; up to 30s down"},
+		{"restart of what does not run", plan.Change{Action: plan.ActionRestart, Cost: plan.CostRestart, Steps: []plan.Step{start}}, ""},
+		{"stop", plan.Change{Action: plan.ActionStop, Cost: plan.CostRestart, Steps: []plan.Step{stop}}, "ends within 30s"},
+		{"replace", plan.Change{Action: plan.ActionReplace, Cost: plan.CostReplace, Previous: running, Steps: []plan.Step{stop, remove, start}},
+			"restarts; up to 30s down; data kept"},
+		{"replace what does not run", plan.Change{Action: plan.ActionReplace, Cost: plan.CostReplace, Previous: stopped, Steps: []plan.Step{stop, remove, start}}, "data kept"},
+		{"replace and move the data", plan.Change{Action: plan.ActionReplace, Cost: plan.CostReplace, Previous: running, Steps: []plan.Step{stop, plan.MigrateData{}, remove, start}},
+			"restarts; down up to 30s and while its data is copied; data kept"},
+		{"replace with data loss", plan.Change{Action: plan.ActionReplace, Cost: plan.CostDataAtRisk, Previous: running, Steps: []plan.Step{stop, discard, remove, start}},
+			"restarts; up to 30s down; DATA IS DELETED PERMANENTLY"},
+		{"delete", plan.Change{Action: plan.ActionDelete, Cost: plan.CostRemoval, Previous: running, Steps: []plan.Step{stop, preserve, remove, forget}}, "deleted; data preserved"},
+		{"delete without data", plan.Change{Action: plan.ActionDelete, Cost: plan.CostRemoval, Previous: running, Steps: []plan.Step{stop, remove, forget}}, "deleted"},
+		{"delete with data loss", plan.Change{Action: plan.ActionDelete, Cost: plan.CostDataAtRisk, Previous: running, Steps: []plan.Step{stop, discard, remove, forget}},
+			"DATA IS DELETED PERMANENTLY"},
+		{"only a record", plan.Change{Action: plan.ActionForget, Cost: plan.CostRemoval, Steps: []plan.Step{forget}}, "record removed"},
+		{"a record, and data", plan.Change{Action: plan.ActionForget, Cost: plan.CostRemoval, Steps: []plan.Step{preserve, forget}}, "record removed; data preserved"},
+		{"preserved data", plan.Change{Action: plan.ActionDiscard, Cost: plan.CostDataAtRisk, Steps: []plan.Step{plan.DiscardPreserved{}}}, "DATA IS DELETED PERMANENTLY"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			v := report.OfPlan(plan.Plan{Changes: []plan.Change{test.change}})
+			if got := v.Changes[0].Effect; got != test.want {
+				t.Errorf("effect %q, want %q", got, test.want)
+			}
+		})
+	}
+}
