@@ -270,7 +270,7 @@ func TestFirstInterruptEndsCleanly(t *testing.T) {
 	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitError {
 		t.Errorf("an interrupted apply ended with %v", err)
 	}
-	for _, want := range []string{"finishing what was begun", "changes were not begun (apply again to go on)"} {
+	for _, want := range []string{"finishing the changes that have started", "changes were not begun (apply again to go on)"} {
 		if !strings.Contains(told.String(), want) {
 			t.Errorf("stderr has no %q:\n%s", want, told.String())
 		}
