@@ -34,8 +34,8 @@ var mayImport = map[string][]string{
 	"drivers/drivertest/guest": {},
 	"drivers":                  {"drivers/cdi", "drivers/cni", "drivers/containerd", "drivers/records", "drivers/volumes", "plan", "plan/state", "spec"},
 	"cmd/carrel":               {"apply", "apply/watch", "drivers", "drivers/cdi", "drivers/containerd", "drivers/records", "drivers/volumes", "plan", "plan/report", "plan/report/page", "plan/state", "schema", "spec"},
-	"examples/agent":           {},
-	"examples/agent/image":     {},
+	"examples/bot":             {},
+	"examples/bot/image":       {},
 	".":                        {},
 }
 

@@ -177,8 +177,8 @@ setup() {
 	for port in 28080 28081 28082; do need_port "$port"; done
 	mkdir -p "$demo/specs" "$demo/bin"
 	short_folder
-	cp bin/agent-v1.tar bin/agent-v2.tar "$demo/bin/"
-	cp examples/agent.yaml examples/team.yaml "$demo/specs/"
+	cp bin/bot-v1.tar bin/bot-v2.tar "$demo/bin/"
+	cp examples/bot.yaml examples/team.yaml "$demo/specs/"
 	use_containerd
 	unset CARREL_STORE
 	case ${STORE:-sqlite} in
@@ -196,14 +196,14 @@ settings() {
 	done
 }
 
-agent() { run curl -sS --retry 10 --retry-connrefused http://127.0.0.1:28080/; }
+bot() { run curl -sS --retry 10 --retry-connrefused http://127.0.0.1:28080/; }
 
 show() {
 	title "Where carrel works: each flag has a variable"
 	settings
 
 	title "The specs of three workspaces"
-	run cat demo/specs/agent.yaml
+	run cat demo/specs/bot.yaml
 
 	title "What there is to do"
 	run carrel plan demo/specs
@@ -211,25 +211,25 @@ show() {
 	title "Do it"
 	run carrel apply demo/specs --auto-approve
 	run carrel status
-	agent
+	bot
 
 	title "Again: there is nothing to do"
 	run carrel apply demo/specs --auto-approve
 
 	title "An upgrade from image v1 to v2 keeps the data"
-	run sed -i s/agent-v1/agent-v2/ demo/specs/agent.yaml
+	run sed -i s/bot-v1/bot-v2/ demo/specs/bot.yaml
 	run carrel apply demo/specs --auto-approve
-	agent
+	bot
 
 	title "A deletion preserves the data"
-	run mv demo/specs/agent.yaml demo/agent.yaml
+	run mv demo/specs/bot.yaml demo/bot.yaml
 	run carrel apply demo/specs --auto-approve
 	run carrel status
 
 	title "The return restores it"
-	run mv demo/agent.yaml demo/specs/agent.yaml
+	run mv demo/bot.yaml demo/specs/bot.yaml
 	run carrel apply demo/specs --auto-approve
-	agent
+	bot
 	run carrel status
 
 	title "The workspaces run on: look around, then run make demo-clean"
