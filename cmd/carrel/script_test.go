@@ -36,7 +36,7 @@ func TestScripts(t *testing.T) {
 // TestScriptsOnPostgres runs the scripts of a workspace's life on the other
 // store.
 func TestScriptsOnPostgres(t *testing.T) {
-	p := params(t, []string{"life.txtar", "hold.txtar", "failures.txtar"})
+	p := params(t, []string{"life.txtar", "stop.txtar", "failures.txtar"})
 	setup := p.Setup
 	p.Setup = func(env *testscript.Env) error {
 		env.Setenv("CARREL_STORE", drivertest.SharedPostgres(t).Database(t))
