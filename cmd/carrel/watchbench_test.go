@@ -16,11 +16,11 @@ import (
 	"github.com/containerd/typeurl/v2"
 )
 
-// benchWatched is how many workspaces an agent keeps whose memory is measured.
+// benchWatched is how many workspaces the agent of BenchmarkMemory manages.
 const benchWatched = 200
 
-// BenchmarkDeath measures how long a task that died takes to run again, beside a
-// bare delete, create and start by somebody who was told as soon.
+// BenchmarkDeath compares the time until the agent has restarted a killed task
+// with a bare delete, create and start after the same event.
 func BenchmarkDeath(b *testing.B) {
 	bed := newBed(b)
 	bed.release()
@@ -48,8 +48,8 @@ func BenchmarkDeath(b *testing.B) {
 	}
 }
 
-// death kills a task, has somebody do something about it, and gives the time
-// from its end to its start.
+// death kills a task, lets the given function react, and returns the time from
+// the exit to the next start.
 func (b *bed) death(name string, then func(client.Container)) time.Duration {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -75,7 +75,7 @@ func (b *bed) death(name string, then func(client.Container)) time.Duration {
 	return time.Since(began)
 }
 
-// again does with client calls what makes a dead task run again.
+// again restarts a task that has exited, with client calls only.
 func (b *bed) again(c client.Container) {
 	ctx := context.Background()
 	dead, err := c.Task(ctx, nil)
@@ -87,8 +87,8 @@ func (b *bed) again(c client.Container) {
 	b.must(task.Start(ctx))
 }
 
-// BenchmarkEdit measures how long a file that changed takes to be applied,
-// beside an apply of the same change by hand. 200 ms of it the file settles.
+// BenchmarkEdit compares the time until the agent has applied a changed file with
+// an apply of the same change by hand. The agent waits 200 ms after the change.
 func BenchmarkEdit(b *testing.B) {
 	bed := newBed(b)
 	bed.release()
@@ -115,7 +115,7 @@ func BenchmarkEdit(b *testing.B) {
 	}
 }
 
-// edit does something, and gives the time until a container has changed.
+// edit changes something, and returns the time until a container has changed.
 func (b *bed) edit(do func()) time.Duration {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -127,7 +127,7 @@ func (b *bed) edit(do func()) time.Duration {
 	})
 }
 
-// BenchmarkMemory measures what an agent that keeps many workspaces needs.
+// BenchmarkMemory measures the memory of an agent that manages many workspaces.
 func BenchmarkMemory(b *testing.B) {
 	bed := newBed(b)
 	bed.release()
@@ -137,7 +137,7 @@ func BenchmarkMemory(b *testing.B) {
 		for _, n := range []int{1, benchWatched} {
 			agent := bed.watch(bed.specs(n, image, ""))
 			agent.eventually("all run", func(r report.Agent) bool { return running(r) == n && len(r.Working) == 0 })
-			for range 10 { // it has done all that it does more than once
+			for range 10 { // so that the agent has done everything more than once
 				before := agent.report().SyncedAt
 				bed.must(agent.cmd.Process.Signal(syscall.SIGHUP))
 				agent.eventually("it has looked again", func(r report.Agent) bool { return r.SyncedAt.After(before) })
