@@ -185,7 +185,7 @@ func (s *soak) kill(i int) {
 // person runs the program while the agent runs. It may be refused.
 func (s *soak) person(args ...string) { _ = s.command(args...).Run() }
 
-// use is the resources that the agent and the host use.
+// use is the resources that the agent uses.
 type use struct{ goroutines, files float64 }
 
 func (s *soak) use() use {

@@ -45,7 +45,7 @@ func (v Plan) steps(b *strings.Builder) {
 	fmt.Fprintf(b, "```\n\n</details>\n\nplan `%s`\n", v.ID)
 }
 
-// cell is text that can stand in a cell of a Markdown table.
+// cell escapes a text for a cell of a Markdown table.
 func cell(text string) string {
 	return strings.NewReplacer("|", "\\|", "\n", " ").Replace(text)
 }

@@ -1,8 +1,9 @@
-// Package report is what people and programs read: a plan as text, Markdown and
-// JSON, the status of workspaces, what agents report, and all hosts of a store.
+// Package report formats what people and programs read: a plan as text, Markdown
+// and JSON, the status of workspaces, the reports of agents, and all hosts of a
+// store.
 //
-// Each form is made from the JSON struct, so that the forms cannot differ. The
-// package decides nothing: it reads values of the packages plan and state.
+// Each format is made from the JSON struct, so that the formats cannot differ. The
+// package makes no decisions: it formats values of the packages plan and state.
 package report
 
 import (
@@ -73,7 +74,7 @@ func ofChange(c plan.Change) Change {
 	return v
 }
 
-// Print writes a plan for a person to read.
+// Print writes a plan for people.
 func Print(out io.Writer, p plan.Plan) error {
 	_, err := io.WriteString(out, OfPlan(p).Text())
 	return err
@@ -85,7 +86,7 @@ func (v Plan) JSON() ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-// Text is the plan for a person to read.
+// Text is the plan for people.
 func (v Plan) Text() string {
 	var b strings.Builder
 	for _, warning := range v.Warnings {
@@ -130,7 +131,7 @@ func parenthesised(text string) string {
 	return " (" + text + ")"
 }
 
-// symbol is how a diff marks an action.
+// symbol is the mark of an action, as in a diff.
 func symbol(a plan.Action) string {
 	switch a {
 	case plan.ActionCreate:
@@ -178,7 +179,7 @@ func warnings(p plan.Plan) []string {
 	return lines
 }
 
-// notNil makes a list an empty one in JSON when it has nothing.
+// notNil makes nil an empty list, so that the JSON has [] and not null.
 func notNil[T any](list []T) []T {
 	if list == nil {
 		return []T{}
