@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"carrel/plan/report"
 )
 
 // counted are the metrics that package watch counts.
@@ -57,6 +59,9 @@ type panel struct {
 		RefID, Expr string
 		Datasource  source
 	}
+	FieldConfig struct {
+		Overrides []struct{ Matcher struct{ ID, Options string } }
+	}
 }
 
 type source struct{ Type, UID string }
@@ -96,6 +101,26 @@ func TestDashboardPanels(t *testing.T) {
 		if p.Type != "row" {
 			checkQueries(t, p)
 		}
+	}
+}
+
+// TestDashboardColoursEveryState checks that the dashboard has a colour for each
+// state of a workspace, in the order of package report.
+func TestDashboardColoursEveryState(t *testing.T) {
+	var dashboard struct{ Panels []panel }
+	if err := json.Unmarshal(readDashboard(t), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	var got []report.State
+	for _, p := range dashboard.Panels {
+		if p.Title == "Workspaces by state" {
+			for _, o := range p.FieldConfig.Overrides {
+				got = append(got, report.State(o.Matcher.Options))
+			}
+		}
+	}
+	if diff := cmp.Diff(report.States, got); diff != "" {
+		t.Errorf("states with a colour (-want +got):\n%s", diff)
 	}
 }
 
