@@ -28,7 +28,7 @@ func BenchmarkDeath(b *testing.B) {
 	bed.run("apply", specs)
 	for b.Loop() {
 		agent := bed.watch(specs)
-		agent.eventually("it has looked", func(r report.Agent) bool { return !r.SyncedAt.IsZero() && len(r.Working) == 0 })
+		agent.eventually("it has synced", func(r report.Agent) bool { return !r.SyncedAt.IsZero() && len(r.Working) == 0 })
 		var kept []time.Duration
 		for i := range benchWorkspaces / 2 {
 			kept = append(kept, bed.death(fmt.Sprintf("w%d", i), func(client.Container) {}))
@@ -103,7 +103,7 @@ func BenchmarkEdit(b *testing.B) {
 			byHand = append(byHand, timed(func() { bed.run("apply", specs) }))
 		}
 		agent := bed.watch(specs)
-		agent.eventually("it has looked", func(r report.Agent) bool { return !r.SyncedAt.IsZero() && len(r.Working) == 0 })
+		agent.eventually("it has synced", func(r report.Agent) bool { return !r.SyncedAt.IsZero() && len(r.Working) == 0 })
 		for i := range 4 * benchRounds {
 			watched = append(watched, bed.edit(func() { bed.specs(1, image, grace(100+i)) }))
 			agent.eventually("it has ended", func(r report.Agent) bool { return len(r.Recent) == i+1 && len(r.Working) == 0 })
@@ -140,7 +140,7 @@ func BenchmarkMemory(b *testing.B) {
 			for range 10 { // so that the agent has done everything more than once
 				before := agent.report().SyncedAt
 				bed.must(agent.cmd.Process.Signal(syscall.SIGHUP))
-				agent.eventually("it has looked again", func(r report.Agent) bool { return r.SyncedAt.After(before) })
+				agent.eventually("it has synced again", func(r report.Agent) bool { return r.SyncedAt.After(before) })
 			}
 			resident = append(resident, agent.metric("process_resident_memory_bytes")/(1<<20))
 			agent.end()
