@@ -21,11 +21,11 @@ build: ## build bin/carrel
 	@mkdir -p $(BIN)
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/carrel ./cmd/carrel
 
-images: ## build the example agent into bin/agent-v1.tar and bin/agent-v2.tar
+images: ## build the example bot into bin/bot-v1.tar and bin/bot-v2.tar
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o $(BIN)/agent ./examples/agent
-	go run ./examples/agent/image -agent $(BIN)/agent -version v1 -o $(BIN)/agent-v1.tar
-	go run ./examples/agent/image -agent $(BIN)/agent -version v2 -o $(BIN)/agent-v2.tar
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o $(BIN)/bot ./examples/bot
+	go run ./examples/bot/image -program $(BIN)/bot -version v1 -o $(BIN)/bot-v1.tar
+	go run ./examples/bot/image -program $(BIN)/bot -version v2 -o $(BIN)/bot-v2.tar
 
 demo: setup build images ## show carrel on real containers (STORE=postgres for the other store)
 	@STORE=$(STORE) sh examples/demo.sh

@@ -1,14 +1,15 @@
 #!/bin/sh
 # Shows carrel on real containers: plan, apply, an upgrade that keeps the data,
-# a deletion that preserves it, and the return that restores it.
+# a deletion that preserves the data, and a creation that restores it.
 #
-#   examples/demo.sh          show it (make demo builds what it needs first)
-#   examples/demo.sh clean    remove everything that it left
+#   examples/demo.sh          run the demo (make demo builds the programs first)
+#   examples/demo.sh clean    remove everything that the demo created
 #
-# It uses the containerd at CARREL_ADDRESS, or the one of this host, or else a
-# private one, and touches one namespace of it. STORE=postgres keeps the records
-# in a private Postgres instead of SQLite. Everything is below demo/, except
-# sockets and Postgres: they are in a short folder that others may enter.
+# The demo uses the containerd at CARREL_ADDRESS, or the one of this host, or else
+# a private one. It uses a containerd namespace of its own. STORE=postgres keeps
+# the records in a private Postgres instead of SQLite. All files are below demo/,
+# except sockets and Postgres: they are in a folder with a short path that other
+# users may enter.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -18,7 +19,7 @@ PATH=$PWD/bin:$PATH:/usr/sbin:/sbin
 
 title() { printf '\n\n== %s\n' "$*"; }
 
-# run shows a command as a person types it, and runs it.
+# run prints a command as a user types it, and runs it.
 run() {
 	printf '\n$ %s\n' "$*"
 	"$@"
@@ -29,25 +30,26 @@ fail() {
 	exit 1
 }
 
-# wait_for NAME COMMAND...: until the command succeeds, for at most 30 seconds.
+# wait_for NAME COMMAND...: wait until the command succeeds, at most 30 seconds.
 wait_for() {
 	name=$1 tries=0
 	shift
 	until "$@" >/dev/null 2>&1; do
 		tries=$((tries + 1))
-		[ "$tries" -lt 300 ] || fail "$name does not answer: see $demo/$name.log"
+		[ "$tries" -lt 300 ] || fail "$name does not respond (see $demo/$name.log)"
 		sleep 0.1
 	done
 }
 
-# quietly says what a command said only when it failed.
+# quietly runs a command and prints its output only when it fails.
 quietly() {
-	said=$("$@" 2>&1) || fail "$*: $said"
+	output=$("$@" 2>&1) || fail "$*: $output"
 }
 
 answers() { ctr --address "$1" --connect-timeout 2s version >/dev/null 2>&1; }
 
-# background NAME COMMAND...: a server that outlives this script and its terminal.
+# background NAME COMMAND...: start a server that outlives this script and its
+# terminal.
 background() {
 	name=$1
 	shift
@@ -55,12 +57,12 @@ background() {
 	echo $! >"$demo/$name.pid"
 }
 
-# alive PID: it runs, and is not only waiting to be forgotten by its parent.
+# alive PID: the process exists and is not a zombie.
 alive() { [ -r "/proc/$1/stat" ] && ! grep -q ') Z ' "/proc/$1/stat"; }
 dead() { ! alive "$1"; }
 
-# stop NAME SIGNAL: ends a server of ours. After a reboot its number may be
-# another's, so its arguments must be ours too.
+# stop NAME SIGNAL: stop a server of the demo. After a reboot another process may
+# have its id, so the command line must name a folder of the demo.
 stop() {
 	[ -f "$demo/$1.pid" ] || return 0
 	pid=$(cat "$demo/$1.pid")
@@ -71,8 +73,9 @@ stop() {
 	rm "$demo/$1.pid"
 }
 
-# short_folder: the path of a socket has at most 107 bytes, and Postgres, which
-# does not run as root, cannot enter the home of root.
+# short_folder creates the folder of the sockets: the path of a socket has at most
+# 107 bytes, and Postgres, which does not run as root, cannot enter the home folder
+# of root.
 short_folder() {
 	short=$(cat "$demo/short" 2>/dev/null || mktemp -d /tmp/carrel-demo-XXXXXX)
 	mkdir -p "$short"
@@ -96,20 +99,20 @@ start_containerd() {
 use_containerd() {
 	address=${CARREL_ADDRESS:-/run/containerd/containerd.sock}
 	if answers "$address"; then
-		echo "demo: using the containerd at $address, and only its namespace $namespace"
+		echo "demo: using the containerd at $address, with the namespace $namespace"
 	elif [ -n "${CARREL_ADDRESS:-}" ]; then
-		fail "no containerd answers at CARREL_ADDRESS=$address (start it, run as root, or unset CARREL_ADDRESS)"
+		fail "no containerd responds at CARREL_ADDRESS=$address (start it, run as root, or unset CARREL_ADDRESS)"
 	elif [ "$(id -u)" -ne 0 ]; then
-		fail "no containerd answers at $address, and only root can start one (run as root)"
+		fail "no containerd responds at $address, and only root can start one (run as root)"
 	else
-		echo "demo: no containerd answers at $address: starting a private one in $demo"
+		echo "demo: no containerd responds at $address: starting a private one in $demo"
 		start_containerd
 		address=$short/containerd.sock
 	fi
 	echo "$address" >"$demo/address"
 }
 
-# start_postgres: as nobody when we are root, because Postgres refuses root.
+# start_postgres starts Postgres as the user nobody, because Postgres refuses root.
 start_postgres() {
 	for folder in /usr/lib/postgresql/*/bin; do PATH=$PATH:$folder; done
 	dir=$short/postgres
@@ -121,7 +124,7 @@ start_postgres() {
 	fi
 	echo "demo: starting a private Postgres in $dir"
 	(
-		cd "$dir" # nobody may not be allowed to be where we are
+		cd "$dir" # nobody may have no access to the current folder
 		"$@" initdb --no-sync --auth=trust --username=carrel --encoding=UTF8 -D "$dir/data" >"$demo/postgres.log"
 		background postgres "$@" postgres -D "$dir/data" -k "$dir" -c listen_addresses= -c unix_socket_permissions=0700
 	)
@@ -129,17 +132,18 @@ start_postgres() {
 	export CARREL_STORE="postgres://carrel@/carrel?host=$dir"
 }
 
-# need_port PORT: curl's exit code 7 is a refused connection.
+# need_port PORT: the port must be free. curl exits with 7 when the connection is
+# refused.
 need_port() {
 	code=0
 	curl -s -o /dev/null "http://127.0.0.1:$1/" || code=$?
-	[ "$code" -eq 7 ] || fail "port $1 of 127.0.0.1 is in use, and an example needs it (end what uses it: ss -ltnp)"
+	[ "$code" -eq 7 ] || fail "port $1 of 127.0.0.1 is in use, and an example needs it (ss -ltnp shows what uses it)"
 }
 
 in_demo() { ctr --address "$address" --namespace "$namespace" "$@"; }
 
-# remove_containers empties the namespace: with containerd's own tool, so that
-# it works whatever state carrel's records are in.
+# remove_containers empties the namespace. It uses ctr instead of carrel, so that it
+# works even when the records of carrel are damaged.
 remove_containers() {
 	for id in $(in_demo tasks ls -q); do quietly in_demo tasks rm -f "$id"; done
 	for id in $(in_demo containers ls -q); do quietly in_demo containers rm "$id"; done
@@ -157,9 +161,9 @@ clean() {
 	if [ -f "$demo/address" ]; then
 		address=$(cat "$demo/address")
 		if ! answers "$address"; then
-			# A containerd that was killed has left its containers running.
+			# When the private containerd was killed, its containers still run.
 			[ "$address" = "$short/containerd.sock" ] ||
-				fail "no containerd answers at $address: start it, so that the demo's containers can be removed"
+				fail "no containerd responds at $address (start it, so that the containers of the demo can be removed)"
 			start_containerd
 		fi
 		remove_containers
@@ -172,19 +176,19 @@ clean() {
 
 setup() {
 	clean
-	trap '[ $? -eq 0 ] || echo "demo: it ended early; its logs are in $demo; make demo-clean removes everything" >&2' EXIT
+	trap '[ $? -eq 0 ] || echo "demo: failed; its logs are in $demo; make demo-clean removes everything" >&2' EXIT
 	export no_proxy=127.0.0.1
 	for port in 28080 28081 28082; do need_port "$port"; done
 	mkdir -p "$demo/specs" "$demo/bin"
 	short_folder
-	cp bin/agent-v1.tar bin/agent-v2.tar "$demo/bin/"
-	cp examples/agent.yaml examples/team.yaml "$demo/specs/"
+	cp bin/bot-v1.tar bin/bot-v2.tar "$demo/bin/"
+	cp examples/bot.yaml examples/team.yaml "$demo/specs/"
 	use_containerd
 	unset CARREL_STORE
 	case ${STORE:-sqlite} in
 	sqlite) ;;
 	postgres) start_postgres ;;
-	*) fail "STORE=$STORE is not known (want sqlite or postgres)" ;;
+	*) fail "STORE=$STORE is invalid (use sqlite or postgres)" ;;
 	esac
 	export CARREL_ADDRESS="$address" CARREL_NAMESPACE="$namespace" CARREL_STATE_DIR="$demo/state"
 }
@@ -196,45 +200,46 @@ settings() {
 	done
 }
 
-agent() { run curl -sS --retry 10 --retry-connrefused http://127.0.0.1:28080/; }
+bot() { run curl -sS --retry 10 --retry-connrefused http://127.0.0.1:28080/; }
 
 show() {
-	title "Where carrel works: each flag has a variable"
+	title "The settings of carrel: each flag has an environment variable"
 	settings
 
-	title "The specs of three workspaces"
-	run cat demo/specs/agent.yaml
+	title "The spec of one of three workspaces"
+	run cat demo/specs/bot.yaml
 
-	title "What there is to do"
+	title "Plan"
 	run carrel plan demo/specs
 
-	title "Do it"
+	title "Apply"
 	run carrel apply demo/specs --auto-approve
 	run carrel status
-	agent
+	bot
 
-	title "Again: there is nothing to do"
+	title "Apply again: nothing to do"
 	run carrel apply demo/specs --auto-approve
 
-	title "An upgrade from image v1 to v2 keeps the data"
-	run sed -i s/agent-v1/agent-v2/ demo/specs/agent.yaml
+	title "Upgrade from image v1 to v2: the data is kept"
+	run sed -i s/bot-v1/bot-v2/ demo/specs/bot.yaml
 	run carrel apply demo/specs --auto-approve
-	agent
+	bot
 
-	title "A deletion preserves the data"
-	run mv demo/specs/agent.yaml demo/agent.yaml
+	title "Remove a spec: the workspace is deleted, the data is preserved"
+	run mv demo/specs/bot.yaml demo/bot.yaml
 	run carrel apply demo/specs --auto-approve
 	run carrel status
 
-	title "The return restores it"
-	run mv demo/agent.yaml demo/specs/agent.yaml
+	title "Add the spec again: the data is restored"
+	run mv demo/bot.yaml demo/specs/bot.yaml
 	run carrel apply demo/specs --auto-approve
-	agent
+	bot
 	run carrel status
 
-	title "The workspaces run on: look around, then run make demo-clean"
+	title "The workspaces keep running. To use carrel with them:"
 	echo "PATH=\$PWD/bin:\$PATH"
 	settings
+	echo "# make demo-clean removes everything"
 }
 
 case ${1:-show} in
@@ -243,5 +248,5 @@ show)
 	show
 	;;
 clean) clean ;;
-*) fail "what is $1? (examples/demo.sh, or examples/demo.sh clean)" ;;
+*) fail "unknown argument $1 (use examples/demo.sh, or examples/demo.sh clean)" ;;
 esac

@@ -103,7 +103,7 @@ func TestTable(t *testing.T) {
 		{"all as wanted", func(*scene) {}, "Nothing to do for set s on host h: 1 unchanged.\n"},
 		{"D", func(s *scene) { s.none("R C V I") }, `Plan for set s on host h: 1 to create, 0 unchanged.
 
-  + bot: create (cost: none)
+  + bot: create
       image: docker.io/library/bot:v1
       network.mode: none
       because: new
@@ -118,7 +118,7 @@ func TestTable(t *testing.T) {
 			s.now.Preserved = []state.Preserved{{Workspace: "bot", At: noon.Add(-2 * time.Hour)}, {Workspace: "bot", At: noon.Add(-time.Hour)}}
 		}, `Plan for set s on host h: 1 to create, 0 unchanged.
 
-  + bot: create (cost: none)
+  + bot: create
       image: docker.io/library/bot:v1
       network.mode: none
       because: new
@@ -130,7 +130,7 @@ func TestTable(t *testing.T) {
 `},
 		{"D C, ours", func(s *scene) { s.none("R") }, `Plan for set s on host h: 1 to update, 0 unchanged.
 
-  ~ bot: update (cost: none)
+  ~ bot: update
       because: record missing in the store
       1. record bot
 `},
@@ -142,7 +142,7 @@ func TestTable(t *testing.T) {
 			c.Workspace, c.Set, c.Host, c.Applied, c.Found, c.Volume = "", "", "", nil, &found, "/srv/bot"
 		}, `Plan for set s on host h: 1 to adopt, 0 unchanged.
 
-  ~ bot: adopt (cost: in place)
+  ~ bot: adopt (in place, no restart)
       resources.limits.pids: 0 -> 4096
       because: container bot exists and has no owner
       1. adopt container bot as bot
@@ -155,7 +155,7 @@ func TestTable(t *testing.T) {
 			s.strange("", "rootfs-1")
 		}, `Plan for set s on host h: 1 to replace, 0 unchanged.
 
--/+ bot: replace (cost: replace)
+-/+ bot: replace (restarts; down up to 10s and while its data is copied; data kept)
       image: docker.io/library/bot:v0 -> docker.io/library/bot:v1
       because: container bot exists and has no owner
       because: container bot keeps its data in its root filesystem
@@ -172,7 +172,7 @@ func TestTable(t *testing.T) {
 			s.strange("/srv/bot", "rootfs-1")
 		}, `Plan for set s on host h: 1 to replace, 0 unchanged.
 
--/+ bot: replace (cost: replace)
+-/+ bot: replace (restarts; down up to 10s and while its data is copied; data kept)
       image: docker.io/library/bot:v0 -> docker.io/library/bot:v1
       because: container bot exists and has no owner
       because: container bot keeps its data in /srv/bot, which stays as it is
@@ -188,7 +188,7 @@ func TestTable(t *testing.T) {
 			"error: /specs/bot.yaml: container bot is not carrel's, and workspace bot has a volume on this host (delete or rename that container)\n"},
 		{"R C, a stranger's in the place of ours", func(s *scene) { s.none("D"); s.strange("", "rootfs-1") }, `Plan for set s on host h: 1 to remove record, 0 unchanged.
 
-  - bot: remove record (cost: removal)
+  - bot: remove record (record removed; data preserved)
       because: no spec describes it any more
       because: its container is missing
       1. preserve data of bot
@@ -200,7 +200,7 @@ func TestTable(t *testing.T) {
 			s.options.AdoptPrefixes = []string{"agent-"}
 		}, `Plan for set s on host h: 1 to create, 0 unchanged.
 
-  + bot: create (cost: none)
+  + bot: create
       image: docker.io/library/bot:v1
       network.mode: none
       because: new
@@ -216,7 +216,7 @@ func TestTable(t *testing.T) {
 		}, `WARNING: this deletes data of bot permanently (it needs --allow-data-loss)
 Plan for set s on host h: 1 to delete, 0 unchanged.
 
-  - bot: delete (cost: data at risk)
+  - bot: delete (DATA IS DELETED PERMANENTLY)
       because: no spec describes it any more
       because: preserveData is OnReplace: its data is deleted
       1. stop bot within 10s
@@ -230,7 +230,7 @@ Plan for set s on host h: 1 to delete, 0 unchanged.
 			s.now.Instances[0].Volume, s.now.Instances[0].Snapshot = "", "rootfs-1"
 		}, `Plan for set s on host h: 1 to delete, 0 unchanged.
 
-  - bot: delete (cost: removal)
+  - bot: delete (deleted; data preserved)
       because: no spec describes it any more
       because: container bot keeps its data in its root filesystem
       1. stop bot within 10s
@@ -245,7 +245,7 @@ Plan for set s on host h: 1 to delete, 0 unchanged.
 		}, `WARNING: this deletes data of bot permanently (it needs --allow-data-loss)
 Plan for set s on host h: 1 to replace, 0 unchanged.
 
--/+ bot: replace (cost: data at risk)
+-/+ bot: replace (restarts; up to 10s down; DATA IS DELETED PERMANENTLY)
       user: (unset) -> 7
       because: preserveData is Never: its data is deleted
       1. stop bot within 10s
@@ -263,7 +263,7 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
 			s.now.Networks = nil
 		}, `Plan for set s on host h: 1 to create, 0 unchanged.
 
-  + bot: create (cost: none)
+  + bot: create
       image: docker.io/library/bot:v1
       network.ports: :80->8080/tcp
       because: new
@@ -278,7 +278,7 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
 			s.want.Workspaces[0].User = "7"
 		}, `Plan for set s on host h: 1 to replace, 0 unchanged.
 
--/+ bot: replace (cost: replace)
+-/+ bot: replace (restarts; up to 10s down; data kept)
       user: (unset) -> 7
       1. stop bot within 10s
       2. delete container bot
@@ -291,7 +291,7 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
 			s.want.Workspaces[0].Network.Ports = []spec.Port{{Host: 80, Container: 8080, Protocol: "tcp"}}
 		}, `Plan for set s on host h: 1 to replace, 0 unchanged.
 
--/+ bot: replace (cost: replace)
+-/+ bot: replace (restarts; up to 10s down; data kept)
       network.ports: (unset) -> :80->8080/tcp
       1. stop bot within 10s
       2. delete container bot
@@ -303,7 +303,7 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
 `},
 		{"R C with a network", func(s *scene) { s.network(); s.none("D") }, `Plan for set s on host h: 1 to delete, 0 unchanged.
 
-  - bot: delete (cost: removal)
+  - bot: delete (deleted; data preserved)
       because: no spec describes it any more
       1. stop bot within 10s
       2. detach network of bot
@@ -313,14 +313,14 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
 `},
 		{"the network of a workspace that is gone", func(s *scene) { s.network(); s.none("D R C V") }, `Plan for set s on host h: 1 to clean, 0 unchanged.
 
-  ~ bot: clean (cost: none)
+  ~ bot: clean
       because: its workspace is gone, and its network is still attached
       1. detach network of bot
       2. note in the history of bot
 `},
 		{"D R", func(s *scene) { s.none("C") }, `Plan for set s on host h: 1 to create, 0 unchanged.
 
-  + bot: create (cost: none)
+  + bot: create
       image: docker.io/library/bot:v1
       network.mode: none
       because: its container is missing
@@ -330,7 +330,7 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
 `},
 		{"R C", func(s *scene) { s.none("D") }, `Plan for set s on host h: 1 to delete, 0 unchanged.
 
-  - bot: delete (cost: removal)
+  - bot: delete (deleted; data preserved)
       because: no spec describes it any more
       1. stop bot within 10s
       2. preserve data of bot
@@ -339,7 +339,7 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
 `},
 		{"R", func(s *scene) { s.none("D C") }, `Plan for set s on host h: 1 to remove record, 0 unchanged.
 
-  - bot: remove record (cost: removal)
+  - bot: remove record (record removed; data preserved)
       because: no spec describes it any more
       because: its container is missing
       1. preserve data of bot
@@ -354,7 +354,7 @@ note: container bot says that it is workspace bot of this set, but no spec and n
 			s.options.PruneOrphans = true
 		}, `Plan for set s on host h: 1 to delete, 0 unchanged.
 
-  - bot: delete (cost: removal)
+  - bot: delete (deleted; data preserved)
       because: an orphan: no spec and no record knows it
       1. stop bot within 10s
       2. preserve data of bot
@@ -381,7 +381,7 @@ func TestDecisions(t *testing.T) {
 		want   []string
 	}{
 		{"exited", task(state.Task{Status: state.TaskStopped, ExitCode: 137, ExitedAt: noon.Add(-3 * time.Minute)}),
-			[]string{"~ bot: start (cost: none)", "because: exited 137 3 minutes ago", "1. start bot"}},
+			[]string{"~ bot: start", "because: exited 137 3 minutes ago", "1. start bot"}},
 		{"half made", task(state.Task{Status: state.TaskCreated}), []string{"because: its task was made and never started"}},
 		{"paused", task(state.Task{Status: state.TaskPaused}), []string{"because: its task is paused"}},
 		{"frozen shim", task(state.Task{Status: state.TaskUnknown}), []string{"Nothing to do"}},
@@ -412,7 +412,7 @@ func TestDecisions(t *testing.T) {
 			s.none("V")
 			s.now.Instances[0].CreatedAt = noon.Add(-2 * time.Hour)
 			s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-time.Hour)}}
-		}, []string{"bot: restart (cost: restart)", "because: its volume is missing", "2. restore data of bot", "3. start bot"}},
+		}, []string{"bot: restart (restarts; up to 10s down)", "because: its volume is missing", "2. restore data of bot", "3. start bot"}},
 		{"volume discarded by a run that was cut short", func(s *scene) {
 			s.none("V")
 			s.now.Trash = []state.Trashed{{Workspace: "bot", At: noon}}
@@ -422,9 +422,9 @@ func TestDecisions(t *testing.T) {
 			s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "t", At: noon}}
 		}, []string{"because: new", "create volume of bot from /data"}},
 		{"limits", func(s *scene) { s.want.Workspaces[0].Resources.Limits.Memory = 1 << 30 },
-			[]string{"bot: update (cost: in place)", "resources.limits.memory: (unset) -> 1Gi", "update limits of bot to 4096 pids, 1Gi memory"}},
+			[]string{"bot: update (in place, no restart)", "resources.limits.memory: (unset) -> 1Gi", "update limits of bot to 4096 pids, 1Gi memory"}},
 		{"env", func(s *scene) { s.want.Workspaces[0].Env = []spec.EnvVar{{Name: "TOKEN", Value: "geheim"}} },
-			[]string{"bot: replace (cost: replace)", "env.TOKEN: (unset) -> (a value)"}},
+			[]string{"bot: replace (restarts; up to 10s down; data kept)", "env.TOKEN: (unset) -> (a value)"}},
 		{"replace while stopped by hand", func(s *scene) {
 			s.now.Instances[0].Task = state.Task{}
 			s.want.Workspaces[0].User = "7"
@@ -465,7 +465,7 @@ func TestDecisions(t *testing.T) {
 		}, []string{"Nothing to do", "note: bot stays: /specs/bot.yaml, which described it, is gone, and nothing was loaded from there"}},
 		{"described by another file now", func(s *scene) {
 			s.now.Records[0].Source, s.now.Records[0].Gone = "/old/bot.yaml", true
-		}, []string{"bot: update (cost: none)", "because: /specs/bot.yaml describes it now", "1. record bot"}},
+		}, []string{"bot: update", "because: /specs/bot.yaml describes it now", "1. record bot"}},
 		{"its file is empty", func(s *scene) {
 			s.none("D")
 			s.want.Empty = []string{"/specs/bot.yaml"}
@@ -487,15 +487,15 @@ func TestDecisions(t *testing.T) {
 		{"an interface gone", func(s *scene) {
 			s.network()
 			s.now.Networks[0].Fault = "interface veth1 is gone"
-		}, []string{"~ bot: repair (cost: in place)", "because: interface veth1 is gone", "1. attach network of bot\n", "2. record bot"}},
+		}, []string{"~ bot: repair (in place, no restart)", "because: interface veth1 is gone", "1. attach network of bot\n", "2. record bot"}},
 		{"a namespace gone under a process", func(s *scene) {
 			s.network()
 			s.now.Networks[0].Netns, s.now.Networks[0].Fault = 0, "its namespace is gone"
-		}, []string{"bot: restart (cost: restart)", "because: its namespace is gone", "1. stop bot", "2. attach network of bot", "3. start bot"}},
+		}, []string{"bot: restart (restarts; up to 10s down)", "because: its namespace is gone", "1. stop bot", "2. attach network of bot", "3. start bot"}},
 		{"a process in another namespace", func(s *scene) {
 			s.network()
 			s.now.Instances[0].Task.Netns = 6
-		}, []string{"bot: restart (cost: restart)", "because: its process is in another network namespace", "1. stop bot", "2. start bot"}},
+		}, []string{"bot: restart (restarts; up to 10s down)", "because: its process is in another network namespace", "1. stop bot", "2. start bot"}},
 		{"a network never attached", func(s *scene) {
 			s.network()
 			s.now.Networks = nil
@@ -509,7 +509,7 @@ func TestDecisions(t *testing.T) {
 			s.network()
 			s.now.Records[0].StoppedByUser = true
 			s.now.Instances[0].Task = state.Task{}
-		}, []string{"bot: update (cost: none)", "because: it does not run, and its network is still attached", "1. detach network of bot"}},
+		}, []string{"bot: update", "because: it does not run, and its network is still attached", "1. detach network of bot"}},
 		{"a network that is not wanted any more", func(s *scene) {
 			s.network()
 			s.want.Workspaces[0].Network.Mode = spec.NetworkHost
@@ -543,7 +543,7 @@ func TestDecisions(t *testing.T) {
 			s.now.Devices.Found = map[string]string{"a/b=c": "2"}
 		}, []string{"note: device a/b=c is given to bot, second: they share it"}},
 		{"trash of before", func(s *scene) { s.now.Trash = []state.Trashed{{Workspace: "old", At: noon}} },
-			[]string{"~ old: clean (cost: none)", "1. remove discarded data of old"}},
+			[]string{"~ old: clean", "1. remove discarded data of old"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := inOrder()

@@ -20,7 +20,7 @@ import (
 	"carrel/spec"
 )
 
-// applyOptions are the choices of everything that changes the host.
+// applyOptions are the flags of every command that changes the host.
 type applyOptions struct {
 	approve     bool
 	massDelete  bool
@@ -28,29 +28,29 @@ type applyOptions struct {
 	parallel    int
 	lockTimeout time.Duration
 	output      *string
-	planned     string // a plan's file or id: nothing else is applied
+	planned     string // the file or the id of the only plan that may be applied
 }
 
 func applyFlags(cmd *cobra.Command) *applyOptions {
 	o := &applyOptions{output: outputFlag(cmd, "text", "json")}
 	flags := cmd.Flags()
-	flags.BoolVar(&o.approve, "auto-approve", false, "do not ask")
-	flags.BoolVar(&o.massDelete, "allow-mass-delete", false, "allow deleting more than half of the set, and at least three workspaces")
-	flags.BoolVar(&o.dataLoss, "allow-data-loss", false, "allow deleting the data of workspaces whose preserveData says so")
-	flags.IntVar(&o.parallel, "parallelism", parallelism(), "how many workspaces at a time")
-	flags.DurationVar(&o.lockTimeout, "lock-timeout", 30*time.Second, "how long to wait for another run on this host")
+	flags.BoolVar(&o.approve, "auto-approve", false, "do not ask for approval")
+	flags.BoolVar(&o.massDelete, "allow-mass-delete", false, "allow the plan to delete more than half of the set (and at least three workspaces)")
+	flags.BoolVar(&o.dataLoss, "allow-data-loss", false, "allow the plan to delete data permanently")
+	flags.IntVar(&o.parallel, "parallelism", parallelism(), "how many workspaces to change at the same time")
+	flags.DurationVar(&o.lockTimeout, "lock-timeout", 30*time.Second, "how long to wait while another carrel command changes this host")
 	return o
 }
 
 func applyCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply [PATH...]",
-		Short: "Make the host as the specs say",
-		Long:  "Plan, show the plan, ask, and carry it out. PATH is a file, a folder, or - for standard input; default: this folder.",
+		Short: "Change the host so that it matches the specs",
+		Long:  "Plan, show the plan, ask for approval, and carry it out. PATH is a file, a folder, or - for standard input; the default is the current folder.",
 	}
 	options, o, policy := planFlags(cmd), applyFlags(cmd), policyFlag(cmd, defaultPolicy)
-	wait := cmd.Flags().Duration("device-wait", 30*time.Second, "how long to wait for the CDI files of a vendor that has none yet, as at boot")
-	cmd.Flags().StringVar(&o.planned, "plan", "", "apply only if planning again gives this plan: a file of plan --out, or an id")
+	wait := cmd.Flags().Duration("device-wait", 30*time.Second, "how long to wait for the CDI files of a vendor that has none yet, for example at boot")
+	cmd.Flags().StringVar(&o.planned, "plan", "", "apply only if planning again gives this plan: a file that plan --out wrote, or a plan id")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
 		want, err := load(paths, policy, host.Host)
 		if err != nil {
@@ -65,8 +65,8 @@ func applyCommand(host *drivers.Config) *cobra.Command {
 	return cmd
 }
 
-// change is the way of everything that changes the host: lock, look, plan,
-// show, ask, run.
+// change is what every command that changes the host does: it locks the host,
+// observes, plans, shows the plan, asks for approval, and runs the plan.
 func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set, decide func(state.State) (plan.Plan, error)) (err error) {
 	if err := oneOf("output", *o.output, "text", "json"); err != nil {
 		return err
@@ -91,14 +91,14 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 	if err := showPlan(cmd.OutOrStdout(), p, *o.output); err != nil {
 		return err
 	}
-	if err := allowed(p, o); err != nil || p.Empty() {
+	if err := checkAllowed(p, o); err != nil || p.Empty() {
 		return err
 	}
 	if err := confirm(ctx, cmd.InOrStdin(), cmd.ErrOrStderr(), o.approve); err != nil {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() {
-		fmt.Fprintln(cmd.ErrOrStderr(), "carrel: finishing what was begun, and beginning nothing new (interrupt again to stop at once)")
+		fmt.Fprintln(cmd.ErrOrStderr(), "carrel: interrupted: finishing the changes that have started (interrupt again to stop at once)")
 	})()
 	show := progress(cmd.OutOrStdout(), cmd.ErrOrStderr(), *o.output)
 	runner := newRunner(host, o)
@@ -107,7 +107,8 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 	return errors.Join(err, show.done(p, err))
 }
 
-// openLocked opens the host for changing it, while no other run does.
+// openLocked opens the host for changes. No other carrel command can change it
+// until done is called.
 func openLocked(ctx context.Context, command string, c drivers.Config, timeout time.Duration) (host *drivers.Host, done func() error, err error) {
 	unlock, err := apply.Lock(ctx, c.StateDir, who()+" with "+command, timeout)
 	if err != nil {
@@ -128,9 +129,9 @@ func newRunner(host *drivers.Host, o applyOptions) *apply.Runner {
 	}
 }
 
-// halted is a workspace that does not run while its data is copied. It is
-// started again, if it ran, by the function that it gives.
-func halted(ctx context.Context, command string, c drivers.Config, o applyOptions, name string) (resume func() error, err error) {
+// halt stops a workspace while its data is copied. The function that it returns
+// starts the workspace again, if it ran before.
+func halt(ctx context.Context, command string, c drivers.Config, o applyOptions, name string) (resume func() error, err error) {
 	host, done, err := openLocked(ctx, command, c, o.lockTimeout)
 	if err != nil {
 		return nil, err
@@ -159,14 +160,15 @@ func halted(ctx context.Context, command string, c drivers.Config, o applyOption
 	}, nil
 }
 
-// allowed says why a plan may not be carried out as it was asked for.
-func allowed(p plan.Plan, o applyOptions) error {
+// checkAllowed returns an error when a plan needs a flag that was not passed, or
+// differs from the plan that --plan names.
+func checkAllowed(p plan.Plan, o applyOptions) error {
 	if p.MassDelete() && !o.massDelete {
 		return fmt.Errorf("refused: %d of the %d workspaces of set %s would be deleted (check the path, or pass --allow-mass-delete)",
 			len(p.Deletes()), p.Owned, p.Set)
 	}
 	if losses := p.Losses(); len(losses) > 0 && !o.dataLoss {
-		return fmt.Errorf("refused: the data of %s would be deleted (pass --allow-data-loss if it may be)", strings.Join(losses, ", "))
+		return fmt.Errorf("refused: the data of %s would be deleted permanently (pass --allow-data-loss to allow it)", strings.Join(losses, ", "))
 	}
 	if o.planned == "" {
 		return nil
@@ -179,18 +181,19 @@ func allowed(p plan.Plan, o applyOptions) error {
 		return nil
 	}
 	if was.Version == 0 {
-		return fmt.Errorf("refused: planning again gives plan %s, not %s (look at it above)", p.ID(), was.ID)
+		return fmt.Errorf("refused: the plan is now %s, not %s (review the plan above)", p.ID(), was.ID)
 	}
 	now := report.OfPlan(p)
 	now.ID = was.ID
 	diff := append(without("- ", was.Text(), now.Text()), without("+ ", now.Text(), was.Text())...)
 	if len(diff) == 0 {
-		return errors.New("refused: planning again gives another plan: values that are not shown, as of variables, are others now (plan again, and look at it)")
+		return errors.New("refused: planning again gives another plan: hidden values, for example of environment variables, have changed (plan again and review the plan)")
 	}
-	return fmt.Errorf("refused: planning again gives another plan (plan again, and look at it); - as it was, + as it is now:\n%s", strings.Join(diff, "\n"))
+	return fmt.Errorf("refused: planning again gives another plan (plan again and review the plan); - before, + now:\n%s", strings.Join(diff, "\n"))
 }
 
-// without are the lines of a text that another does not have.
+// without is the lines of a text that another text does not have, each after a
+// mark.
 func without(mark, text, other string) []string {
 	var lines []string
 	have := strings.Split(other, "\n")
@@ -202,6 +205,7 @@ func without(mark, text, other string) []string {
 	return lines
 }
 
+// who is the person who runs carrel, for the history.
 func who() string {
 	name := os.Getenv("SUDO_USER")
 	if name == "" {

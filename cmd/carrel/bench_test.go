@@ -27,22 +27,22 @@ import (
 	"carrel/drivers/drivertest"
 )
 
-// The size of the benchmark, and how often each side runs: in turn, so that a
-// machine that slows down slows both.
+// The size of the benchmark, and how often each side runs. The sides take turns,
+// so that a machine that slows down slows both.
 const (
 	benchWorkspaces = 50
 	benchRounds     = 5
 )
 
-// BenchmarkApply measures the whole process of an apply beside bare client
-// calls that do the same work: the same image, snapshots, seccomp profile,
-// network, log files and number at a time.
+// BenchmarkApply compares the whole process of an apply with bare client calls
+// that do the same work: the same image, snapshots, seccomp profile, network, log
+// files and parallelism.
 func BenchmarkApply(b *testing.B) {
 	bed := newBed(b)
 	bed.release()
 	image := bed.archive("v1")
 	specs := bed.specs(1, image, "")
-	bed.run("apply", specs) // the image is here from now on
+	bed.run("apply", specs) // imports the image
 	for b.Loop() {
 		var up, bare, idle, load []time.Duration
 		for range benchRounds {
@@ -66,14 +66,14 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-// BenchmarkNetwork measures the same with a bridge network: beside bare client
-// calls there are bare ADDs of a configuration like the built-in one.
+// BenchmarkNetwork is BenchmarkApply with a bridge network. The bare side runs
+// ADDs of a configuration like the built-in one.
 func BenchmarkNetwork(b *testing.B) {
 	bed := newBed(b)
 	bed.release()
 	image := bed.archive("v1")
 	specs := bed.networked(1, image, "cni", "")
-	bed.run("apply", specs) // the bridge is here from now on
+	bed.run("apply", specs) // creates the bridge
 	bare := newBareNetwork(bed)
 	for b.Loop() {
 		var up, raw []time.Duration
@@ -93,7 +93,7 @@ func BenchmarkNetwork(b *testing.B) {
 	}
 }
 
-// BenchmarkReplace measures that the cost of a replace does not depend on the
+// BenchmarkReplace shows that the duration of a replace does not depend on the
 // size of the data.
 func BenchmarkReplace(b *testing.B) {
 	bed := newBed(b)
@@ -105,7 +105,7 @@ func BenchmarkReplace(b *testing.B) {
 			specs := bed.specs(1, images[i%2], "")
 			took = append(took, timed(func() { bed.run("apply", specs) }))
 		}
-		return took[1:] // the first makes it, or has it fetch the image
+		return took[1:] // the first run creates the workspace or imports the image
 	}
 	for b.Loop() {
 		none := replaces()
@@ -121,7 +121,7 @@ func BenchmarkReplace(b *testing.B) {
 	}
 }
 
-// BenchmarkLimits measures a change of limits in place beside an apply with
+// BenchmarkLimits compares a change of limits in place with an apply that has
 // nothing to do.
 func BenchmarkLimits(b *testing.B) {
 	bed := newBed(b)
@@ -165,7 +165,7 @@ func newBareNetwork(b *bed) *bareNetwork {
 	return &bareNetwork{bed: b, list: list, cni: libcni.NewCNIConfigWithCacheDir([]string{"/opt/cni/bin", "/usr/lib/cni"}, filepath.Join(b.dir, "bare-cache"), nil)}
 }
 
-// attach gives a namespace with an address.
+// attach creates a namespace with an address.
 func (n *bareNetwork) attach(ctx context.Context, id string) (string, error) {
 	path := filepath.Join(n.bed.dir, "bare-run", id)
 	drivertest.Netns(n.bed.t, path)
@@ -198,7 +198,8 @@ func median(all []time.Duration) time.Duration {
 	return all[len(all)/2]
 }
 
-// release puts the program as users have it in the place of the test binary.
+// release builds the program as users have it, and uses it instead of the test
+// binary.
 func (b *bed) release() {
 	b.t.Helper()
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "carrel"), ".")
@@ -208,8 +209,8 @@ func (b *bed) release() {
 	}
 }
 
-// bareUp makes and starts containers with nothing but client calls, in the
-// network namespaces that attach gives.
+// bareUp creates and starts containers with client calls only, in the network
+// namespaces that attach creates.
 func (b *bed) bareUp(attach func(ctx context.Context, id string) (string, error)) {
 	b.t.Helper()
 	ctx := context.Background()

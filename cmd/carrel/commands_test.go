@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Commands of scripts that look into containers, and at their networks.
+// This file has the commands of scripts for containers and their networks.
 
 func containerOf(ts *testscript.TestScript, name string) client.Container {
 	container, err := clientOf(ts).LoadContainer(context.Background(), name)
@@ -33,7 +33,7 @@ func taskOf(ts *testscript.TestScript, name string) client.Task {
 	return task
 }
 
-// freePort is a port of the host that nobody has.
+// freePort is an unused port of the host.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -46,16 +46,16 @@ func freePort() (string, error) {
 	return port, l.Close()
 }
 
-// inside NAME ARG... runs a command beside the task of a container.
+// inside NAME ARG... runs a command in a container that runs.
 func inside(ts *testscript.TestScript, neg bool, args []string) {
 	ctx := context.Background()
 	described, err := containerOf(ts, args[0]).Spec(ctx)
 	ts.Check(err)
 	process := *described.Process
 	process.Args = args[1:]
-	var out, faults bytes.Buffer
+	var out, errs bytes.Buffer
 	running, err := taskOf(ts, args[0]).Exec(ctx, "inside", &process,
-		cio.NewCreator(cio.WithStreams(nil, &out, &faults), cio.WithFIFODir(ts.MkAbs("."))))
+		cio.NewCreator(cio.WithStreams(nil, &out, &errs), cio.WithFIFODir(ts.MkAbs("."))))
 	ts.Check(err)
 	exited, err := running.Wait(ctx)
 	ts.Check(err)
@@ -66,12 +66,12 @@ func inside(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	fmt.Fprint(ts.Stdout(), out.String())
 	if (status.ExitCode() != 0) != neg {
-		ts.Fatalf("%v exited %d: %s", args, status.ExitCode(), out.String()+faults.String())
+		ts.Fatalf("%v exited %d: %s", args, status.ExitCode(), out.String()+errs.String())
 	}
 }
 
-// foreign ARCHIVE NAME makes and starts a container as anybody would, with its
-// data in its root filesystem.
+// foreign ARCHIVE NAME creates and starts a container as another tool would, with
+// its data in its root filesystem.
 func foreign(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, c := context.Background(), clientOf(ts)
 	f, err := os.Open(ts.MkAbs(args[0]))
@@ -87,7 +87,7 @@ func foreign(ts *testscript.TestScript, _ bool, args []string) {
 	task, err := container.NewTask(ctx, cio.LogFile(ts.MkAbs(args[1]+".log")))
 	ts.Check(err)
 	ts.Check(task.Start(ctx))
-	// Its data is there when it has said so.
+	// The data exists when the program has printed this word.
 	for log := ""; !strings.Contains(log, "serving"); {
 		text, err := os.ReadFile(ts.MkAbs(args[1] + ".log"))
 		if err == nil {
@@ -96,7 +96,7 @@ func foreign(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// orphan NAME removes a container and leaves its root filesystem.
+// orphan NAME deletes a container and leaves its root filesystem.
 func orphan(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, c := context.Background(), clientOf(ts)
 	_, err := c.SnapshotService("overlayfs").Update(ctx, snapshots.Info{
@@ -108,7 +108,7 @@ func orphan(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(containerOf(ts, args[0]).Delete(ctx))
 }
 
-// get ADDRESS shows what somebody answers on the host.
+// get ADDRESS prints what a TCP server on the host sends.
 func get(ts *testscript.TestScript, neg bool, args []string) {
 	conn, err := net.Dial("tcp", args[0])
 	if (err != nil) != neg {
@@ -123,14 +123,14 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprint(ts.Stdout(), string(text))
 }
 
-// listen ADDRESS takes a port of the host for the rest of the script.
+// listen ADDRESS occupies a port of the host until the script ends.
 func listen(ts *testscript.TestScript, _ bool, args []string) {
 	l, err := net.Listen("tcp", args[0])
 	ts.Check(err)
 	ts.Defer(func() { l.Close() })
 }
 
-// pid NAME sets the variable PID_NAME to the process of a container.
+// pid NAME sets the variable PID_NAME to the process id of a container.
 func pidOf(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("PID_"+args[0], strconv.Itoa(int(taskOf(ts, args[0]).Pid())))
 }
@@ -139,8 +139,8 @@ func unmount(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(unix.Unmount(ts.MkAbs(args[0]), unix.MNT_DETACH))
 }
 
-// reboot does to the workspaces what a reboot of the host does: no task and no
-// namespace is left, and the run dir is empty.
+// reboot NAME... removes what a reboot of the host removes: tasks, network
+// namespaces and the content of the run dir.
 func reboot(ts *testscript.TestScript, _ bool, names []string) {
 	for _, name := range names {
 		_, err := taskOf(ts, name).Delete(context.Background(), client.WithProcessKill)
@@ -151,13 +151,13 @@ func reboot(ts *testscript.TestScript, _ bool, names []string) {
 	ts.Check(os.RemoveAll(ts.MkAbs("run")))
 }
 
-// waitLog NAME TEXT waits until the output of a workspace has a text.
+// wait-log NAME TEXT waits until the output of a workspace contains a text.
 func waitLog(ts *testscript.TestScript, _ bool, args []string) {
 	for !strings.Contains(ts.ReadFile(filepath.Join("state/logs", args[0]+".log")), args[1]) {
 	}
 }
 
-// waitStopped NAME waits until the task of a container has ended.
+// wait-stopped NAME waits until the task of a container has exited.
 func waitStopped(ts *testscript.TestScript, _ bool, args []string) {
 	exited, err := taskOf(ts, args[0]).Wait(context.Background())
 	ts.Check(err)

@@ -22,7 +22,7 @@ import (
 	"carrel/drivers/drivertest"
 )
 
-// bed is a place to run the real program as a process of its own.
+// bed is an environment in which tests run the real program as a process.
 type bed struct {
 	t      testing.TB
 	daemon *drivertest.Containerd
@@ -47,8 +47,8 @@ func newBedOn(t testing.TB, daemon *drivertest.Containerd) *bed {
 	return b
 }
 
-// command is the program with arguments; the test binary is the program when
-// it is called by its name.
+// command is a run of the program. The test binary behaves as the program when it
+// is called by the name of the program.
 func (b *bed) command(args ...string) *exec.Cmd {
 	b.t.Helper()
 	program := filepath.Join(b.dir, "carrel")
@@ -68,7 +68,7 @@ func (b *bed) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs the program to its end, which must be a good one.
+// run runs the program, which must succeed.
 func (b *bed) run(args ...string) string {
 	b.t.Helper()
 	out, err := b.command(args...).CombinedOutput()
@@ -78,12 +78,13 @@ func (b *bed) run(args ...string) string {
 	return string(out)
 }
 
-// specs writes workspaces of one image, and gives their folder.
+// specs writes the specs of n workspaces of one image, and returns their folder.
 func (b *bed) specs(n int, image string, more string) string {
 	b.t.Helper()
 	return b.networked(n, image, "none", more)
 }
 
+// networked is specs with a network mode.
 func (b *bed) networked(n int, image, network, more string) string {
 	b.t.Helper()
 	dir := filepath.Join(b.dir, "specs")
@@ -97,7 +98,7 @@ func (b *bed) networked(n int, image, network, more string) string {
 	return dir
 }
 
-// archive writes an image and gives its name for specs.
+// archive writes an image and returns its name for specs.
 func (b *bed) archive(version string) string {
 	b.t.Helper()
 	path := filepath.Join(b.dir, version+".tar")
@@ -106,8 +107,8 @@ func (b *bed) archive(version string) string {
 	return "oci-archive:" + path
 }
 
-// world is everything that exists, as text: two runs that came to the same end
-// have the same.
+// world is everything that exists, as text. Two runs with the same result have
+// the same text.
 func (b *bed) world() string {
 	b.t.Helper()
 	ctx := context.Background()
@@ -150,7 +151,7 @@ func (b *bed) must(err error) {
 	}
 }
 
-// settled is the world without what differs from run to run.
+// settled is the world without what differs between runs.
 func (b *bed) settled() string {
 	b.t.Helper()
 	var lines []string
@@ -164,8 +165,8 @@ func (b *bed) settled() string {
 	return strings.Join(lines, "")
 }
 
-// TestKilledAtAnyMoment kills runs at moments that no seed fixes: each run of
-// the test tries others.
+// TestKilledAtAnyMoment kills runs at random moments. Each run of the test kills
+// at other moments, because there is no fixed seed.
 func TestKilledAtAnyMoment(t *testing.T) { killed(t, "none", 30) }
 
 func TestKilledAtAnyMomentWithANetwork(t *testing.T) { killed(t, "cni", 10) }
@@ -184,7 +185,7 @@ func killed(t *testing.T, network string, killRounds int) {
 	good[images[1]] = b.settled()
 	for round := range killRounds {
 		image := images[round%2]
-		if round%5 == 4 { // half of them go away and come back
+		if round%5 == 4 { // half of the workspaces are deleted and created again
 			b.networked(workspaces/2, image, network, "")
 			b.kill(whole, "apply", specs)
 		}
@@ -192,15 +193,15 @@ func killed(t *testing.T, network string, killRounds int) {
 		b.kill(whole, "apply", specs)
 		b.run("apply", specs)
 		if got := b.settled(); got != good[image] {
-			t.Fatalf("round %d: the end differs from that of a good run:\n%s\nwant:\n%s", round, got, good[image])
+			t.Fatalf("round %d: the result differs from that of an undisturbed run:\n%s\nwant:\n%s", round, got, good[image])
 		}
 		if out := b.run("apply", specs); !strings.Contains(out, "Nothing to do") {
-			t.Fatalf("round %d: after the repair there is still something to do:\n%s", round, out)
+			t.Fatalf("round %d: the plan after the repair is not empty:\n%s", round, out)
 		}
 	}
 }
 
-// kill starts the program and kills it at a random moment of its run.
+// kill starts the program and kills it at a random moment.
 func (b *bed) kill(whole time.Duration, args ...string) {
 	b.t.Helper()
 	cmd := b.command(args...)
@@ -221,7 +222,7 @@ func TestNothingToDoWritesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	events, errs := b.client.Subscribe(ctx)
 	b.run("apply", specs)
-	// An event of our own marks the end of those that the run may have caused.
+	// This event comes after all events that the run may have caused.
 	marker := images.Image{Name: "marker", Target: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("marker"), Size: 1}}
 	_, err = b.client.ImageService().Create(ctx, marker)
 	b.must(err)
@@ -252,8 +253,8 @@ func TestFirstInterruptEndsCleanly(t *testing.T) {
 	cmd := b.command("apply", specs, "--parallelism", "1", "-o", "json")
 	out, err := cmd.StdoutPipe()
 	b.must(err)
-	var told strings.Builder
-	cmd.Stderr = &told
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	b.must(cmd.Start())
 	interrupted := false
 	for text := make([]byte, 4096); ; {
@@ -270,14 +271,14 @@ func TestFirstInterruptEndsCleanly(t *testing.T) {
 	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitError {
 		t.Errorf("an interrupted apply ended with %v", err)
 	}
-	for _, want := range []string{"finishing what was begun", "changes were not begun (apply again to go on)"} {
-		if !strings.Contains(told.String(), want) {
-			t.Errorf("stderr has no %q:\n%s", want, told.String())
+	for _, want := range []string{"finishing the changes that have started", "changes were not begun (apply again to go on)"} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("stderr has no %q:\n%s", want, stderr.String())
 		}
 	}
 	status := b.run("status")
 	if n := strings.Count(status, "running"); n == 0 || n == 12 || strings.Contains(status, "failed") {
-		t.Errorf("after the interrupt %d run:\n%s", n, status)
+		t.Errorf("after the interrupt %d workspaces run:\n%s", n, status)
 	}
 	b.run("apply", specs)
 	if out := b.run("apply", specs); !strings.Contains(out, "12 unchanged") {

@@ -33,11 +33,11 @@ func dataCommand(host *drivers.Config) *cobra.Command {
 	return cmd
 }
 
-// dataView is one volume, or what was preserved of one.
+// dataView is one volume, or preserved data.
 type dataView struct {
 	Workspace   string     `json:"workspace"`
-	Set         string     `json:"set,omitempty"`         // of what was preserved
-	PreservedAt *time.Time `json:"preservedAt,omitempty"` // not of one in use
+	Set         string     `json:"set,omitempty"`         // only of preserved data
+	PreservedAt *time.Time `json:"preservedAt,omitempty"` // nil for a volume in use
 	Bytes       *int64     `json:"bytes,omitempty"`
 	Path        string     `json:"path"`
 }
@@ -45,10 +45,10 @@ type dataView struct {
 func dataLsCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls [NAME...]",
-		Short: "List volumes and preserved data of this host",
+		Short: "List the volumes and the preserved data of this host",
 	}
 	output := outputFlag(cmd, "table", "json")
-	size := cmd.Flags().Bool("size", false, "also measure them, which reads every folder")
+	size := cmd.Flags().Bool("size", false, "also show the sizes; this reads every folder")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		if err := oneOf("output", *output, "table", "json"); err != nil {
 			return err
@@ -111,7 +111,7 @@ func showData(out io.Writer, all []dataView, form string) error {
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tPRESERVED\tOF SET\tSIZE\tPATH")
+	fmt.Fprintln(table, "NAME\tPRESERVED\tSET\tSIZE\tPATH")
 	for _, d := range all {
 		at, size := "in use", "-"
 		if d.PreservedAt != nil {
@@ -128,11 +128,11 @@ func showData(out io.Writer, all []dataView, form string) error {
 func dataRestoreCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore NAME",
-		Short: "Make preserved data the volume again; the data it has now is preserved",
+		Short: "Restore preserved data as the volume; the current data is preserved",
 		Args:  cobra.ExactArgs(1),
 	}
 	o := applyFlags(cmd)
-	at := cmd.Flags().String("at", "", "when it was preserved, as carrel data ls says it (default: the newest)")
+	at := cmd.Flags().String("at", "", "time of the preserved data, as carrel data ls prints it (default: the newest)")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		return change(cmd, *host, *o, spec.Set{}, func(now state.State) (plan.Plan, error) { return plan.Restore(now, names[0], *at) })
 	}
@@ -142,15 +142,15 @@ func dataRestoreCommand(host *drivers.Config) *cobra.Command {
 func dataRmCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm NAME",
-		Short: "Delete preserved data of a workspace for good",
+		Short: "Delete preserved data of a workspace permanently",
 		Args:  cobra.ExactArgs(1),
 	}
 	o := applyFlags(cmd)
-	at := cmd.Flags().String("at", "", "when it was preserved, as carrel data ls says it (default: all of it)")
-	yes := cmd.Flags().Bool("yes", false, "do not ask")
+	at := cmd.Flags().String("at", "", "time of the preserved data, as carrel data ls prints it (default: all of it)")
+	yes := cmd.Flags().Bool("yes", false, "do not ask for approval; the same as --auto-approve")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		o.approve = o.approve || *yes
-		o.dataLoss = true // it is what the command is for
+		o.dataLoss = true // deleting data is the purpose of this command
 		return change(cmd, *host, *o, spec.Set{}, func(now state.State) (plan.Plan, error) { return plan.Discard(now, names[0], *at) })
 	}
 	return cmd
@@ -159,8 +159,8 @@ func dataRmCommand(host *drivers.Config) *cobra.Command {
 func dataImportCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import NAME FILE",
-		Short: "Make an archive the volume of a workspace; the data it has now is preserved",
-		Long:  "FILE is a tar archive, plain or compressed with zstd or gzip. It is unpacked beside the volume first; the workspace stops only for the swap.",
+		Short: "Import an archive as the volume of a workspace; the current data is preserved",
+		Long:  "FILE is a tar archive, uncompressed or compressed with zstd or gzip. carrel unpacks it next to the volume first. The workspace stops only while the volumes are exchanged.",
 		Args:  cobra.ExactArgs(2),
 	}
 	o := applyFlags(cmd)
@@ -180,11 +180,11 @@ func dataImportCommand(host *drivers.Config) *cobra.Command {
 func dataExportCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export NAME",
-		Short: "Write the volume of a workspace into an archive: tar, compressed with zstd",
+		Short: "Export the volume of a workspace to a tar archive, compressed with zstd",
 		Args:  cobra.ExactArgs(1),
 	}
-	file := cmd.Flags().StringP("output", "o", "", "the archive, or - for standard output (default: NAME.tar.zst)")
-	still := cmd.Flags().Bool("stop", false, "stop the workspace meanwhile, for a copy of one moment")
+	file := cmd.Flags().StringP("output", "o", "", "file of the archive, or - for standard output (default: NAME.tar.zst)")
+	consistent := cmd.Flags().Bool("stop", false, "stop the workspace during the export, so that the copy is consistent")
 	o := applyOptions{approve: true, parallel: 1, lockTimeout: 30 * time.Second}
 	cmd.RunE = func(cmd *cobra.Command, names []string) (err error) {
 		ctx, name := cmd.Context(), names[0]
@@ -193,8 +193,8 @@ func dataExportCommand(host *drivers.Config) *cobra.Command {
 			return err
 		}
 		defer func() { err = errors.Join(err, finish(err)) }()
-		if *still {
-			resume, err := halted(ctx, cmd.CommandPath(), *host, o, name)
+		if *consistent {
+			resume, err := halt(ctx, cmd.CommandPath(), *host, o, name)
 			if err != nil {
 				return err
 			}
@@ -204,7 +204,7 @@ func dataExportCommand(host *drivers.Config) *cobra.Command {
 		changed, err := volumes.New(host.StateDir).Export(ctx, name, out, show.at)
 		show.end()
 		if len(changed) > 0 {
-			fmt.Fprintf(cmd.ErrOrStderr(), "carrel: %s changed while they were read, such as %q (--stop makes a copy of one moment)\n",
+			fmt.Fprintf(cmd.ErrOrStderr(), "carrel: %s changed during the export, for example %q (--stop makes a consistent copy)\n",
 				count(len(changed), "file"), changed[0])
 		}
 		return err
@@ -212,17 +212,17 @@ func dataExportCommand(host *drivers.Config) *cobra.Command {
 	return cmd
 }
 
-// archiveFile is a file that is not there unless it is whole, or standard
-// output.
+// archiveFile is standard output, or a file that gets its name only when it is
+// complete. finish completes it, or removes it after a failure.
 func archiveFile(stdout io.Writer, path string) (out io.Writer, finish func(failed error) error, err error) {
 	if path == "-" {
 		if terminal(stdout) {
-			return nil, nil, errors.New("refused: an archive is nothing for a terminal (name a file with -o, or redirect)")
+			return nil, nil, errors.New("refused: the output is a terminal (name a file with -o, or redirect the output)")
 		}
 		return stdout, func(error) error { return nil }, nil
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%s exists (name another file with -o)", path)
+		return nil, nil, fmt.Errorf("%s already exists (name another file with -o)", path)
 	}
 	part := path + ".part"
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)

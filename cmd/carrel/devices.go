@@ -19,8 +19,8 @@ import (
 func devicesCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "devices",
-		Short: "List the devices that workspaces of this host can have",
-		Long:  "List the CDI devices of this host by their fully qualified names, with a digest of what each resolves to.",
+		Short: "List the CDI devices of this host",
+		Long:  "List the CDI devices of this host by their fully qualified names, as specs write them, with a digest of what each resolves to.",
 		Args:  cobra.NoArgs,
 	}
 	output := outputFlag(cmd, "table", "json")

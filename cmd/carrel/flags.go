@@ -12,7 +12,7 @@ import (
 	"carrel/drivers"
 )
 
-// The defaults of the flags that say where things are.
+// The defaults of the flags.
 const (
 	defaultStateDir  = "/var/lib/carrel"
 	defaultAddress   = "/run/containerd/containerd.sock"
@@ -23,40 +23,40 @@ const (
 	maxParallelism   = 16
 )
 
-// hostFlags are the flags of every command that talks to the host. Each has an
-// environment twin: CARREL_STATE_DIR for --state-dir.
+// hostFlags are the flags of all commands. Each can also be set by an
+// environment variable: CARREL_STATE_DIR for --state-dir.
 func hostFlags(cmd *cobra.Command) *drivers.Config {
 	c := &drivers.Config{}
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&c.StateDir, "state-dir", defaultStateDir, "folder of volumes, logs and the embedded store")
+	flags.StringVar(&c.StateDir, "state-dir", defaultStateDir, "folder of volumes, logs and the default store")
 	flags.StringVar(&c.Store, "store", "", "URL of the record store: sqlite:///path or postgres://... (default: SQLite in the state dir)")
-	flags.StringVar(&c.Address, "address", defaultAddress, "containerd's socket")
-	flags.StringVar(&c.Namespace, "namespace", defaultNamespace, "containerd namespace; no other is touched")
+	flags.StringVar(&c.Address, "address", defaultAddress, "socket of containerd")
+	flags.StringVar(&c.Namespace, "namespace", defaultNamespace, "containerd namespace; carrel uses no other")
 	flags.StringVar(&c.Snapshotter, "snapshotter", "overlayfs", "containerd snapshotter")
-	flags.StringVar(&c.HostsDir, "hosts-dir", defaultHostsDir, "folder of registries' hosts.toml")
+	flags.StringVar(&c.HostsDir, "hosts-dir", defaultHostsDir, "folder of containerd's hosts.toml files for registries")
 	c.Waiting = func(missing string) { fmt.Fprintf(os.Stderr, "carrel: waiting for the CDI files of %s\n", missing) }
-	flags.StringVar(&c.RunDir, "run-dir", defaultRunDir, "folder of network namespaces; one for each state dir")
-	flags.StringVar(&c.CNIConfDir, "cni-conf-dir", defaultConfDir, "folder of CNI configurations; without one there is a built-in bridge")
+	flags.StringVar(&c.RunDir, "run-dir", defaultRunDir, "folder of network namespaces; each state dir needs its own")
+	flags.StringVar(&c.CNIConfDir, "cni-conf-dir", defaultConfDir, "folder of CNI configurations; if it has none, carrel uses a built-in bridge")
 	flags.StringSliceVar(&c.CNIBinDirs, "cni-bin-dir", []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"}, "folders of CNI plugins")
 	flags.StringVar(&c.Subnet, "subnet", "10.63.0.0/16", "subnet of the built-in bridge")
-	flags.StringSliceVar(&c.CDISpecDirs, "cdi-spec-dir", []string{"/etc/cdi", "/var/run/cdi"}, "folders of CDI files; later ones win")
+	flags.StringSliceVar(&c.CDISpecDirs, "cdi-spec-dir", []string{"/etc/cdi", "/var/run/cdi"}, "folders of CDI files; later folders take precedence")
 	flags.StringVar(&c.Host, "host", hostname(), "name of this host in specs and records")
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) }
 	return c
 }
 
-// fromEnvironment gives flags that were not passed the values of their
-// environment twins.
+// fromEnvironment sets the flags that were not passed from their environment
+// variables.
 func fromEnvironment(flags *pflag.FlagSet) error {
 	var failed error
 	flags.VisitAll(func(f *pflag.Flag) {
-		twin := "CARREL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, set := os.LookupEnv(twin)
+		variable := "CARREL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, set := os.LookupEnv(variable)
 		if !set || f.Changed || failed != nil {
 			return
 		}
 		if err := flags.Set(f.Name, value); err != nil {
-			failed = fmt.Errorf("%s: %w", twin, err)
+			failed = fmt.Errorf("%s: %w", variable, err)
 		}
 	})
 	return failed
@@ -72,16 +72,17 @@ func hostname() string {
 
 func parallelism() int { return min(2*runtime.NumCPU(), maxParallelism) }
 
-// outputFlag is -o with the forms that a command has; the first is its default.
-func outputFlag(cmd *cobra.Command, forms ...string) *string {
-	return cmd.Flags().StringP("output", "o", forms[0], "form of the output: "+strings.Join(forms, ", "))
+// outputFlag is -o with the formats of a command; the first one is the default.
+func outputFlag(cmd *cobra.Command, formats ...string) *string {
+	return cmd.Flags().StringP("output", "o", formats[0], "output format: "+strings.Join(formats, ", "))
 }
 
-func oneOf(flag, value string, forms ...string) error {
-	for _, form := range forms {
-		if value == form {
+// oneOf returns an error when the value of a flag is not one of the valid ones.
+func oneOf(flag, value string, valid ...string) error {
+	for _, v := range valid {
+		if value == v {
 			return nil
 		}
 	}
-	return fmt.Errorf("--%s %q is not known (want %s)", flag, value, strings.Join(forms, ", "))
+	return fmt.Errorf("--%s %q is invalid (use one of %s)", flag, value, strings.Join(valid, ", "))
 }

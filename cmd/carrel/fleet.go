@@ -22,7 +22,7 @@ import (
 	"carrel/spec"
 )
 
-// fleetOf is what the store knows of all hosts. No containerd is asked.
+// fleetOf reads what the store knows of all hosts. It does not use containerd.
 func fleetOf(ctx context.Context, c *drivers.Config) (f report.Fleet, err error) {
 	store, err := records.OpenReadOnly(ctx, c.StoreURL())
 	if err != nil {
@@ -40,7 +40,7 @@ func fleetOf(ctx context.Context, c *drivers.Config) (f report.Fleet, err error)
 	return f, err
 }
 
-// planAll plans for all hosts from what their agents saw last.
+// planAll plans for all hosts from the last observation of each.
 func planAll(cmd *cobra.Command, c *drivers.Config, paths []string, policy *policyFile, options plan.Options, form string) (report.FleetPlan, error) {
 	want, err := load(paths, policy, "")
 	if err != nil {
@@ -60,14 +60,14 @@ func planAll(cmd *cobra.Command, c *drivers.Config, paths []string, policy *poli
 	return v, showFleetPlan(cmd.OutOrStdout(), v, form)
 }
 
-// fleetResult is how a plan for all hosts ends: with its faults, or with whether
-// there is something to do.
+// fleetResult is the result of a plan for all hosts: its errors, or else with
+// --detailed-exitcode whether there are changes.
 func fleetResult(v report.FleetPlan, detailed bool) error {
-	var faults spec.Errors
-	for _, fault := range v.Errors() {
-		faults.Add(spec.Pos{}, "", "%s", fault)
+	var errs spec.Errors
+	for _, text := range v.Errors() {
+		errs.Add(spec.Pos{}, "", "%s", text)
 	}
-	if err := faults.Err(); err != nil {
+	if err := errs.Err(); err != nil {
 		return err
 	}
 	if detailed && !v.Empty() {
@@ -99,7 +99,7 @@ func asJSON(out io.Writer, what any) error {
 	return encoder.Encode(what)
 }
 
-// showFleet shows what the store knows of all hosts.
+// showFleet prints what the store knows of all hosts.
 func showFleet(out io.Writer, f report.Fleet, form string) error {
 	v := f.Status()
 	switch form {
@@ -137,7 +137,7 @@ func showFleet(out io.Writer, f report.Fleet, form string) error {
 	return table.Flush()
 }
 
-// showAgents says what the agents of this host know.
+// showAgents prints the reports of the agents of this host.
 func showAgents(out io.Writer, agents []state.Agent, now time.Time) error {
 	for _, a := range agents {
 		if _, err := fmt.Fprintf(out, "\n%s\n", strings.Join(report.Lines(a, now), "\n")); err != nil {

@@ -1,5 +1,5 @@
-// Command carrel keeps long-lived containers on containerd as their YAML specs
-// say.
+// Command carrel keeps long-lived containers on containerd in the state that
+// YAML specs describe.
 package main
 
 import (
@@ -21,7 +21,7 @@ var version = "unknown"
 const (
 	exitOK      = 0
 	exitError   = 1
-	exitChanges = 2   // plan --detailed-exitcode: there is something to do
+	exitChanges = 2   // plan --detailed-exitcode: there are changes
 	exitKilled  = 130 // the second interrupt
 )
 
@@ -47,12 +47,12 @@ func run() int {
 	return exitError
 }
 
-// bounce is how soon after the first interrupt another one is the same: whoever
-// sends it may send it to what started the program too.
-const bounce = 500 * time.Millisecond
+// sameInterrupt is how long after the first interrupt another one counts as the
+// same: both the terminal and the parent process may send it.
+const sameInterrupt = 500 * time.Millisecond
 
-// interruptible is a context that the first interrupt ends; the second ends
-// the program. What is left half-done is found by the next run.
+// interruptible is a context that the first interrupt cancels. The second one
+// ends the program at once; the next run completes the work.
 func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -64,7 +64,7 @@ func interruptible() (context.Context, func()) {
 			case first.IsZero():
 				first = time.Now()
 				cancel()
-			case time.Since(first) > bounce:
+			case time.Since(first) > sameInterrupt:
 				os.Exit(exitKilled)
 			}
 		}
@@ -79,8 +79,8 @@ func interruptible() (context.Context, func()) {
 func root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "carrel",
-		Short:         "Keep long-lived containers on containerd as their specs say",
-		Long:          "Keep long-lived containers on containerd as their specs say.\n\nEvery flag has an environment twin: CARREL_STATE_DIR for --state-dir.",
+		Short:         "Keep long-lived containers on containerd in the state that YAML specs describe",
+		Long:          "Keep long-lived containers on containerd in the state that YAML specs describe.\n\nAn environment variable sets each flag that is not passed: CARREL_STATE_DIR for --state-dir.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version,

@@ -16,32 +16,32 @@ import (
 	"carrel/spec"
 )
 
-// planFlags are the choices of planning, which plan and apply share.
+// planFlags are the flags of every command that plans from specs.
 func planFlags(cmd *cobra.Command) *plan.Options {
 	o := &plan.Options{}
-	cmd.Flags().StringSliceVar(&o.AdoptPrefixes, "adopt-prefix", nil, "also adopt containers whose id is this prefix and the workspace's name")
-	cmd.Flags().BoolVar(&o.PruneOrphans, "prune-orphans", false, "delete containers of the set that no spec and no record knows; their data is preserved")
+	cmd.Flags().StringSliceVar(&o.AdoptPrefixes, "adopt-prefix", nil, "also adopt containers whose id is this prefix followed by the name of the workspace")
+	cmd.Flags().BoolVar(&o.PruneOrphans, "prune-orphans", false, "delete containers of the set that have neither a spec nor a record; their data is preserved")
 	return o
 }
 
 func planCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan [PATH...]",
-		Short: "Say what apply would do, and change nothing",
-		Long:  "Compare specs with the store and with containerd and print the plan. PATH is a file, a folder, or - for standard input; default: this folder.",
+		Short: "Show what apply would do, and change nothing",
+		Long:  "Compare the specs with the store and with containerd, and print the plan. PATH is a file, a folder, or - for standard input; the default is the current folder.",
 	}
 	options, policy := planFlags(cmd), policyFlag(cmd, defaultPolicy)
 	output := outputFlag(cmd, "text", "json", "markdown", "github")
-	out := cmd.Flags().String("out", "", "also write the plan in JSON to this file, for apply --plan")
-	detailed := cmd.Flags().Bool("detailed-exitcode", false, "exit 2 when there is something to do")
-	everywhere := cmd.Flags().Bool("all-hosts", false, "plan for all hosts of the store, as their agents last saw them; containerd is not asked")
+	out := cmd.Flags().String("out", "", "also write the plan as JSON to this file, for apply --plan")
+	detailed := cmd.Flags().Bool("detailed-exitcode", false, "exit with 2 when there are changes")
+	everywhere := cmd.Flags().Bool("all-hosts", false, "plan for all hosts of the store, from the last observation of each agent; this does not use containerd")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
 		if err := oneOf("output", *output, "text", "json", "markdown", "github"); err != nil {
 			return err
 		}
 		if *everywhere {
 			if *out != "" {
-				return errors.New("--out keeps the plan of one host (leave it out, or --all-hosts)")
+				return errors.New("--out writes the plan of one host (leave out --out or --all-hosts)")
 			}
 			v, err := planAll(cmd, host, paths, policy, *options, *output)
 			if err != nil {
@@ -73,8 +73,7 @@ func planCommand(host *drivers.Config) *cobra.Command {
 	return cmd
 }
 
-// load reads the specs, and checks those that this host may apply against its
-// policy.
+// load reads the specs, and checks those of this host against its policy.
 func load(paths []string, policy *policyFile, host string) (spec.Set, error) {
 	allowed, err := policy.read()
 	if err != nil {
@@ -83,7 +82,7 @@ func load(paths []string, policy *policyFile, host string) (spec.Set, error) {
 	return allowed.LoadSpecs(host, orHere(paths)...)
 }
 
-// orHere is the current folder when no path was given.
+// orHere is the current folder when there are no paths.
 func orHere(paths []string) []string {
 	if len(paths) == 0 {
 		return []string{"."}
@@ -91,7 +90,7 @@ func orHere(paths []string) []string {
 	return paths
 }
 
-// planFor looks at the host and plans.
+// planFor observes the host and plans.
 func planFor(ctx context.Context, c *drivers.Config, want spec.Set, options plan.Options) (p plan.Plan, err error) {
 	host, err := drivers.OpenReadOnly(ctx, *c)
 	if err != nil {
@@ -114,8 +113,8 @@ func writePlan(path string, p plan.Plan) error {
 	return renameio.WriteFile(path, text, 0o600)
 }
 
-// planned is the plan that apply --plan names: a file that plan --out wrote,
-// or only an id.
+// planned is the plan that apply --plan names: from a file that plan --out
+// wrote, or with nothing but an id.
 func planned(name string) (report.Plan, error) {
 	text, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) && plan.IsID(name) {

@@ -18,7 +18,7 @@ import (
 	"carrel/drivers/drivertest"
 )
 
-// tests runs the package's tests and ends the servers that they shared.
+// tests runs the tests of the package and then stops the servers that they share.
 type tests struct{ m *testing.M }
 
 func (t tests) Run() int { return drivertest.Main(t.m) }
@@ -27,16 +27,17 @@ func TestMain(m *testing.M) {
 	testscript.Main(tests{m}, map[string]func(){"carrel": main})
 }
 
-// TestScripts runs the real program on a real containerd. Each script has a
-// containerd namespace, a state dir and a registry of its own.
+// TestScripts runs the real program on a real containerd. Each script has its
+// own containerd namespace, state dir and registry. testdata/script/README.md
+// lists the commands.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, params(t, nil))
 }
 
-// TestScriptsOnPostgres runs the scripts of a workspace's life on the other
-// store.
+// TestScriptsOnPostgres runs the scripts that write most to the store with
+// Postgres instead of SQLite.
 func TestScriptsOnPostgres(t *testing.T) {
-	p := params(t, []string{"life.txtar", "hold.txtar", "failures.txtar"})
+	p := params(t, []string{"life.txtar", "stop.txtar", "failures.txtar"})
 	setup := p.Setup
 	p.Setup = func(env *testscript.Env) error {
 		env.Setenv("CARREL_STORE", drivertest.SharedPostgres(t).Database(t))
@@ -45,6 +46,7 @@ func TestScriptsOnPostgres(t *testing.T) {
 	testscript.Run(t, p)
 }
 
+// params are the parameters of all scripts, or only of those that are named.
 func params(t *testing.T, only []string) testscript.Params {
 	daemon := drivertest.SharedContainerd(t)
 	p := testscript.Params{
@@ -90,7 +92,8 @@ func params(t *testing.T, only []string) testscript.Params {
 
 func tb(ts *testscript.TestScript) testing.TB { return ts.Value("tb").(testing.TB) }
 
-// image is the guest, running with these arguments, with data for a user.
+// image is an image of the guest, which runs with these arguments. Its data
+// belongs to a user that is not root.
 func image(ts *testscript.TestScript, version string, args []string) v1.Image {
 	config := v1.Config{Env: []string{"PATH=/", "VERSION=" + version}, User: "1000:1000"}
 	if len(args) > 0 {
@@ -104,7 +107,7 @@ func archive(ts *testscript.TestScript, _ bool, args []string) {
 	drivertest.Archive(tb(ts), ts.MkAbs(args[0]), image(ts, args[1], args[2:]))
 }
 
-// large-archive FILE writes an image whose data is 1 MiB large.
+// large-archive FILE writes an image with 1 MiB of data.
 func largeArchive(ts *testscript.TestScript, _ bool, args []string) {
 	large := drivertest.File("data/large", 0o644, 0, strings.Repeat("x", 1<<20))
 	drivertest.Archive(tb(ts), ts.MkAbs(args[0]), drivertest.Image(tb(ts), v1.Config{}, drivertest.Folder("data", 0o755, 0), large))
@@ -115,7 +118,7 @@ func push(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Value("registry").(*drivertest.Registry).Push(tb(ts), args[0], image(ts, args[1], args[2:]))
 }
 
-// login USER PASSWORD makes the script's registry ask for them.
+// login USER PASSWORD makes the script's registry require this login.
 func requireLogin(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Value("registry").(*drivertest.Registry).RequireLogin(args[0], args[1])
 }
@@ -126,7 +129,7 @@ func container(ts *testscript.TestScript, id string) client.Container {
 	return c
 }
 
-// kill-task ID kills the process of a container and waits for its end.
+// kill-task ID kills the process of a container and waits until it has exited.
 func killTask(ts *testscript.TestScript, _ bool, args []string) {
 	ctx := tb(ts).Context()
 	task, err := container(ts, args[0]).Task(ctx, nil)
@@ -137,7 +140,7 @@ func killTask(ts *testscript.TestScript, _ bool, args []string) {
 	<-exited
 }
 
-// delete-container ID deletes a container and its task behind carrel's back.
+// delete-container ID deletes a container and its task without carrel.
 func deleteContainer(ts *testscript.TestScript, _ bool, args []string) {
 	ctx := tb(ts).Context()
 	c := container(ts, args[0])
@@ -148,7 +151,7 @@ func deleteContainer(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(c.Delete(ctx, client.WithSnapshotCleanup))
 }
 
-// tmpfs DIR SIZE mounts a small filesystem for the rest of the script.
+// tmpfs DIR SIZE mounts a small filesystem until the script ends.
 func tmpfs(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(dir, 0o755))
@@ -181,7 +184,7 @@ func nobody(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// hold-lock holds the lock of the state dir for the rest of the script.
+// hold-lock holds the lock of the state dir until the script ends.
 func holdLock(ts *testscript.TestScript, _ bool, _ []string) {
 	dir := ts.Getenv("CARREL_STATE_DIR")
 	ts.Check(os.MkdirAll(dir, 0o700))
@@ -193,7 +196,7 @@ func holdLock(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Defer(func() { f.Close() })
 }
 
-// replace FILE OLD NEW changes a word in a file.
+// replace FILE OLD NEW replaces a text in a file.
 func replace(ts *testscript.TestScript, _ bool, args []string) {
 	text := ts.ReadFile(args[0])
 	if !strings.Contains(text, args[1]) {

@@ -21,39 +21,40 @@ import (
 	"carrel/spec"
 )
 
-// This file is the only one that knows a terminal.
+// This file is the only one that handles terminals.
 
-// terminal reports whether a stream is one.
+// terminal reports whether a stream is a terminal.
 func terminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// coloured reports whether a stream shows colours.
 func coloured(stream any) bool {
 	_, plain := os.LookupEnv("NO_COLOR")
 	return terminal(stream) && !plain && os.Getenv("TERM") != "dumb"
 }
 
-// The colours of a plan's lines, by how they begin.
+// The colours of the lines of a plan, by their first characters.
 var colours = []struct{ prefix, code string }{
 	{"  + ", "\x1b[32m"}, {"  - ", "\x1b[31m"}, {"-/+ ", "\x1b[33m"}, {"  ~ ", "\x1b[36m"}, {"WARNING:", "\x1b[1;31m"}, {"note:", "\x1b[2m"},
 }
 
-const plainAgain = "\x1b[0m"
+const resetColour = "\x1b[0m"
 
 func colour(text string) string {
 	lines := strings.SplitAfter(text, "\n")
 	for i, line := range lines {
 		for _, c := range colours {
 			if strings.HasPrefix(line, c.prefix) {
-				lines[i] = c.code + strings.TrimSuffix(line, "\n") + plainAgain + "\n"
+				lines[i] = c.code + strings.TrimSuffix(line, "\n") + resetColour + "\n"
 			}
 		}
 	}
 	return strings.Join(lines, "")
 }
 
-// showPlan prints a plan in one of its forms.
+// showPlan prints a plan in one of the output formats.
 func showPlan(out io.Writer, p plan.Plan, form string) error {
 	view := report.OfPlan(p)
 	text := ""
@@ -99,18 +100,18 @@ func annotate(out io.Writer, view report.Plan) error {
 	return errors.Join(err, f.Close())
 }
 
-// confirm asks whether to go on. Without a terminal there is nobody to ask.
+// confirm asks a person for approval. This needs a terminal.
 func confirm(ctx context.Context, in io.Reader, out io.Writer, approved bool) error {
 	if approved {
 		return nil
 	}
 	if !terminal(in) {
-		return errors.New("refused: there is no terminal to ask on (pass --auto-approve); nothing was changed")
+		return errors.New("refused: approval needs a terminal (or pass --auto-approve); nothing was changed")
 	}
-	fmt.Fprint(out, "\nCarry this out? Only \"yes\" is a yes: ")
+	fmt.Fprint(out, "\nApply this plan? Only 'yes' is accepted: ")
 	answer := make(chan string, 1)
 	go func() {
-		line, _ := bufio.NewReader(in).ReadString('\n') // the end of the input is no yes
+		line, _ := bufio.NewReader(in).ReadString('\n') // at the end of the input the line is empty
 		answer <- strings.TrimSpace(line)
 	}()
 	select {
@@ -120,18 +121,18 @@ func confirm(ctx context.Context, in io.Reader, out io.Writer, approved bool) er
 		}
 	case <-ctx.Done():
 	}
-	return errors.New("not carried out; nothing was changed")
+	return errors.New("not approved; nothing was changed")
 }
 
-// shower says what happens while a plan is carried out.
-type shower struct {
+// display shows the progress while a plan is carried out.
+type display struct {
 	out, err io.Writer
 	json     bool
 	started  time.Time
 
-	bars   *mpb.Progress // of a terminal, while an image is pulled
-	pulls  map[string]*pull
-	failed map[string]bool
+	bars   *mpb.Progress    // on a terminal, while images are pulled
+	pulls  map[string]*pull // by the text of the step
+	failed map[string]bool  // workspaces
 }
 
 // pull is the bar of an image that is being pulled.
@@ -140,8 +141,8 @@ type pull struct {
 	layers map[string][2]int64 // bytes so far and in all
 }
 
-func progress(out, err io.Writer, form string) *shower {
-	return &shower{out: out, err: err, json: form == "json", started: time.Now(), pulls: map[string]*pull{}, failed: map[string]bool{}}
+func progress(out, err io.Writer, form string) *display {
+	return &display{out: out, err: err, json: form == "json", started: time.Now(), pulls: map[string]*pull{}, failed: map[string]bool{}}
 }
 
 // eventLine is an event as a line of JSON.
@@ -158,7 +159,7 @@ type eventLine struct {
 	Total     int64     `json:"total,omitempty"`
 }
 
-func (s *shower) event(e apply.Event) {
+func (s *display) event(e apply.Event) {
 	if e.Kind == apply.Failed {
 		s.failed[e.Workspace] = true
 	}
@@ -183,13 +184,13 @@ func (s *shower) event(e apply.Event) {
 	}
 }
 
-func (s *shower) print(out io.Writer, line any) {
+func (s *display) print(out io.Writer, line any) {
 	if err := json.NewEncoder(out).Encode(line); err != nil {
 		fmt.Fprintln(s.err, err)
 	}
 }
 
-func (s *shower) line(format string, args ...any) {
+func (s *display) line(format string, args ...any) {
 	if s.bars != nil {
 		fmt.Fprintf(s.bars, format+"\n", args...)
 		return
@@ -197,8 +198,8 @@ func (s *shower) line(format string, args ...any) {
 	fmt.Fprintf(s.err, format+"\n", args...)
 }
 
-// bar moves the bar of an image that is being pulled.
-func (s *shower) bar(e apply.Event) {
+// bar updates the progress bar of an image that is being pulled.
+func (s *display) bar(e apply.Event) {
 	if !terminal(s.err) {
 		return
 	}
@@ -224,9 +225,9 @@ func (s *shower) bar(e apply.Event) {
 	p.bar.SetCurrent(done)
 }
 
-// ended takes away the bar of a step. Without bars, lines are written past the
-// library: it may lose the last of them.
-func (s *shower) ended(e apply.Event) {
+// ended removes the progress bar of a step. When no bar is left, lines are
+// written without the library, because it may lose the last of them.
+func (s *display) ended(e apply.Event) {
 	name := e.Step.String()
 	if p := s.pulls[name]; p != nil {
 		p.bar.Abort(true)
@@ -238,7 +239,7 @@ func (s *shower) ended(e apply.Event) {
 	}
 }
 
-// copyProgress is the progress of a copy: on a terminal a line that moves.
+// copyProgress shows the progress of a copy, on a terminal only.
 type copyProgress struct {
 	bars *mpb.Progress
 	bar  *mpb.Bar
@@ -265,8 +266,8 @@ func (c *copyProgress) end() {
 	}
 }
 
-// done ends the progress and says how the run went.
-func (s *shower) done(p plan.Plan, failed error) error {
+// done ends the progress and prints the result of the run.
+func (s *display) done(p plan.Plan, failed error) error {
 	took := time.Since(s.started)
 	left := 0
 	var interrupted *apply.InterruptedError
@@ -285,17 +286,17 @@ func (s *shower) done(p plan.Plan, failed error) error {
 		words += fmt.Sprintf(", %d failed", len(s.failed))
 	}
 	if left > 0 {
-		words += fmt.Sprintf(", %d not begun", left)
+		words += fmt.Sprintf(", %d not started", left)
 	}
 	_, err := fmt.Fprintf(s.out, "%s in %s.\n", words, took.Round(10*time.Millisecond))
 	return err
 }
 
-// maxFaults is how many faults a person gets to read at once.
-const maxFaults = 100
+// maxErrors is how many errors are printed at once.
+const maxErrors = 100
 
-// lines are the lines of an error: one for each of those that are joined, and
-// the places of faults in files at the beginning, where editors look for them.
+// lines are the lines of an error, one for each joined error. An error in a file
+// begins with its position, where editors expect it.
 func lines(err error) []string {
 	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []string
@@ -304,11 +305,11 @@ func lines(err error) []string {
 		}
 		return all
 	}
-	var faults spec.Errors
-	if errors.As(err, &faults) && faults[0].Pos.File != "" {
-		all := strings.Split(faults.Error(), "\n")
-		if more := len(all) - maxFaults; more > 0 {
-			all = append(all[:maxFaults], fmt.Sprintf("carrel: and %s more", count(more, "fault")))
+	var inFiles spec.Errors
+	if errors.As(err, &inFiles) && inFiles[0].Pos.File != "" {
+		all := strings.Split(inFiles.Error(), "\n")
+		if more := len(all) - maxErrors; more > 0 {
+			all = append(all[:maxErrors], fmt.Sprintf("carrel: and %s", count(more, "more error")))
 		}
 		return all
 	}

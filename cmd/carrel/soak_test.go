@@ -24,8 +24,8 @@ import (
 	"carrel/plan/report"
 )
 
-// How long the soak lasts, unless the variable says otherwise, and how many
-// workspaces it has: every third has a network.
+// How long the soak test lasts, unless the variable says otherwise, and how many
+// workspaces it has. Every third one has a network.
 const (
 	soakVariable = "CARREL_SOAK"
 	soakTime     = 10 * time.Minute
@@ -33,7 +33,7 @@ const (
 	soakedCNI    = soaked / 3
 )
 
-// soak is a host that is mistreated while an agent keeps it.
+// soak is a host that the test disturbs while an agent manages it.
 type soak struct {
 	*bed
 	postgres *drivertest.Postgres
@@ -44,8 +44,8 @@ type soak struct {
 	did      map[string]int
 }
 
-// TestSoak mistreats a host for a while: at the end it is as its specs say, all
-// data is there, and nothing has leaked.
+// TestSoak disturbs a host for a while. At the end the host matches its specs, all
+// data exists, and nothing has leaked.
 func TestSoak(t *testing.T) {
 	lasts := soakTime
 	if text := os.Getenv(soakVariable); text != "" {
@@ -69,7 +69,7 @@ func TestSoak(t *testing.T) {
 		name := names[rand.IntN(len(names))]
 		actions[name]()
 		s.did[name]++
-		time.Sleep(rand.N(time.Second)) // the world does not wait for the agent
+		time.Sleep(rand.N(time.Second)) // the disturbances do not wait for the agent
 		if time.Since(sample) > lasts/40 {
 			sample = time.Now()
 			memory = append(memory, s.agent.metric("process_resident_memory_bytes"))
@@ -104,7 +104,7 @@ func newSoak(t *testing.T) *soak {
 
 func (s *soak) path(i int) string { return filepath.Join(s.specs, fmt.Sprintf("w%d.yaml", i)) }
 
-// write writes the spec of a workspace, whose label is another each time.
+// write writes the spec of a workspace, with a label that differs each time.
 func (s *soak) write(i int, image string, label int) {
 	network := "none"
 	if i%3 == 0 {
@@ -139,7 +139,7 @@ func (s *soak) fill() {
 	}
 }
 
-// actions are what happens to the host.
+// actions are the disturbances, by name.
 func (s *soak) actions() map[string]func() {
 	label := 1
 	return map[string]func(){
@@ -175,29 +175,29 @@ func (s *soak) actions() map[string]func() {
 func (s *soak) kill(i int) {
 	container, err := s.client.LoadContainer(context.Background(), fmt.Sprintf("w%d", i))
 	if err != nil {
-		return // it is being replaced, or is not on this branch
+		return // the workspace is being replaced, or is not on this branch
 	}
 	if task, err := container.Task(context.Background(), nil); err == nil {
-		_ = task.Kill(context.Background(), syscall.SIGKILL) // it may have ended by itself
+		_ = task.Kill(context.Background(), syscall.SIGKILL) // the task may have exited by itself
 	}
 }
 
-// person runs the program beside the agent. It may be refused.
+// person runs the program while the agent runs. It may be refused.
 func (s *soak) person(args ...string) { _ = s.command(args...).Run() }
 
-// use is what the agent uses.
+// use is the resources that the agent uses.
 type use struct{ goroutines, files float64 }
 
 func (s *soak) use() use {
 	return use{s.agent.metric("go_goroutines"), s.agent.metric("process_open_fds")}
 }
 
-// mend brings the files into order, and waits until the host is.
+// mend restores the files, and waits until the host matches them.
 func (s *soak) mend() {
 	s.t.Helper()
 	s.git("checkout -q -f main", "clean -fdq")
 	s.must(s.agent.cmd.Process.Signal(syscall.SIGHUP))
-	seen := time.Now().Add(3 * time.Second) // by then the files have been read as they are now
+	seen := time.Now().Add(3 * time.Second) // by then the agent has read the files
 	s.agent.eventually("all run, and nothing is left to do", func(r report.Agent) bool {
 		return r.SyncedAt.After(seen) && running(r) == soaked && len(r.Working)+len(r.Pending)+len(r.Waiting)+len(r.Errors) == 0 && r.Trouble == ""
 	})
@@ -250,7 +250,7 @@ func (s *soak) count(pattern string) int {
 	return len(found)
 }
 
-// shims are the processes of containerd's that stand by a task of ours.
+// shims are the shim processes of the tasks of this test.
 func (s *soak) shims() int {
 	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	s.must(err)
@@ -275,7 +275,7 @@ func (s *soak) snapshots() int {
 	return n
 }
 
-// interfaces are those on the bridge of the subnet.
+// interfaces are the interfaces on the bridge of the subnet.
 func (s *soak) interfaces() int {
 	all, err := net.Interfaces()
 	s.must(err)

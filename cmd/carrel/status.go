@@ -25,10 +25,10 @@ import (
 func statusCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [NAME...]",
-		Short: "Show the workspaces of this host: records and live state, joined",
+		Short: "Show the workspaces of this host and their current state",
 	}
 	output := outputFlag(cmd, "table", "json", "yaml")
-	everywhere := cmd.Flags().Bool("all-hosts", false, "show all hosts of the store and their agents, as these last saw them")
+	everywhere := cmd.Flags().Bool("all-hosts", false, "show all hosts of the store and their agents, from the last observation of each agent")
 	cmd.RunE = func(cmd *cobra.Command, names []string) (err error) {
 		if err := oneOf("output", *output, "table", "json", "yaml"); err != nil {
 			return err
@@ -75,7 +75,7 @@ func statusCommand(host *drivers.Config) *cobra.Command {
 	return cmd
 }
 
-// named are the statuses of the workspaces with these names, or all.
+// named is the statuses of the workspaces with these names; all without names.
 func named(all []report.Status, names []string) ([]report.Status, error) {
 	if len(names) == 0 {
 		return all, nil
@@ -125,7 +125,7 @@ func showStatus(out io.Writer, all []report.Status, form string, now time.Time) 
 	return nil
 }
 
-// asYAML writes the JSON form as YAML, so that the keys are the same.
+// asYAML converts the JSON to YAML, so that both have the same keys.
 func asYAML(out io.Writer, what any) error {
 	text, err := json.Marshal(what)
 	if err != nil {
@@ -140,19 +140,20 @@ func asYAML(out io.Writer, what any) error {
 	return errors.Join(encoder.Encode(plain), encoder.Close())
 }
 
+// stateOf is the state with the details that explain it.
 func stateOf(s report.Status, now time.Time) string {
-	short := ""
+	memory := ""
 	if s.OOMKills > 0 {
-		short = ", out of memory"
+		memory = ", out of memory"
 	}
-	next := ""
+	retry := ""
 	if s.NextRetry != nil {
-		next = fmt.Sprintf("; attempt %d, retry %s", s.Restarts, report.When(*s.NextRetry, now))
+		retry = fmt.Sprintf("; attempt %d, retry %s", s.Restarts, report.When(*s.NextRetry, now))
 	}
 	if s.ExitCode == nil || s.StoppedByUser {
-		return string(s.State) + short + next
+		return string(s.State) + memory + retry
 	}
-	return fmt.Sprintf("exited %d%s, %s ago%s", *s.ExitCode, short, decide.Since(now.Sub(*s.ExitedAt)), next)
+	return fmt.Sprintf("exited %d%s, %s ago%s", *s.ExitCode, memory, decide.Since(now.Sub(*s.ExitedAt)), retry)
 }
 
 func pid(s report.Status) string {
@@ -169,7 +170,7 @@ func up(s report.Status, now time.Time) string {
 	return decide.Since(now.Sub(*s.UpSince))
 }
 
-// shortImage is the image as the spec has it, and the beginning of its digest.
+// shortImage is the image as the spec writes it, and the beginning of its digest.
 func shortImage(s report.Status) string {
 	image := s.Image
 	if archive, ok := strings.CutPrefix(image, spec.ArchivePrefix); ok {
@@ -204,11 +205,11 @@ func dash(word string) string {
 func historyCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history [NAME]",
-		Short: "Show what was done, newest first",
+		Short: "Show the steps that were carried out, newest first",
 		Args:  cobra.MaximumNArgs(1),
 	}
 	output := outputFlag(cmd, "table", "json")
-	limit := cmd.Flags().Int("limit", 100, "show at most so many steps")
+	limit := cmd.Flags().Int("limit", 100, "show at most this many steps")
 	cmd.RunE = func(cmd *cobra.Command, names []string) (err error) {
 		if err := oneOf("output", *output, "table", "json"); err != nil {
 			return err
@@ -234,11 +235,11 @@ func showHistory(out io.Writer, entries []state.Entry, form string) error {
 		return encoder.Encode(entries)
 	}
 	if len(entries) == 0 {
-		_, err := fmt.Fprintln(out, "Nothing is known of it.")
+		_, err := fmt.Fprintln(out, "There is no history.")
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "TIME\tWHO\tPLAN\tWORKSPACE\tACTION\tBECAUSE\tSTEP\tTOOK\tRESULT")
+	fmt.Fprintln(table, "TIME\tWHO\tPLAN\tWORKSPACE\tACTION\tREASON\tSTEP\tTOOK\tRESULT")
 	for _, e := range entries {
 		result := "done"
 		if e.Error != "" {

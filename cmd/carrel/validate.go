@@ -14,17 +14,17 @@ import (
 // defaultPolicy is the policy file of a host that has one.
 const defaultPolicy = "/etc/carrel/policy.yaml"
 
-// policyFile is the policy that specs must keep to. The usual file need not be
-// there; one that is named must be. Without a usual file, no name is no policy.
+// policyFile is the file of the policy that specs are checked against. The usual
+// file may be missing; a file that the user names must exist.
 type policyFile struct {
 	path  string
-	usual string
-	named func() bool
+	usual string      // "" when the command has no policy by default
+	named func() bool // whether the user named a file
 }
 
 func policyFlag(cmd *cobra.Command, usual string) *policyFile {
 	p := &policyFile{usual: usual, named: func() bool { return cmd.Flags().Changed("policy") }}
-	cmd.Flags().StringVar(&p.path, "policy", usual, "file that says what workspaces of this host may have; without it, everything")
+	cmd.Flags().StringVar(&p.path, "policy", usual, "file that limits what workspaces of this host may use; without a policy everything is allowed")
 	return p
 }
 
@@ -42,8 +42,8 @@ func (p *policyFile) read() (policy.Policy, error) {
 func validateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate PATH...",
-		Short: "Check specs; needs no containerd and no store",
-		Long:  "Check specs and print every error of every file as file:line:col. PATH is a file, a folder, or - for standard input.",
+		Short: "Check specs for errors; this needs neither containerd nor a store",
+		Long:  "Check specs and print all errors of all files as file:line:col. PATH is a file, a folder, or - for standard input.",
 	}
 	rules := policyFlag(cmd, "")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
@@ -51,7 +51,7 @@ func validateCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		host := "" // a host that was named checks only what it may apply
+		host := "" // with --host, only the specs of that host are checked against the policy
 		if cmd.Flags().Changed("host") {
 			host = cmd.Flag("host").Value.String()
 		}
@@ -68,7 +68,7 @@ func validateCommand() *cobra.Command {
 func schemaCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:       "schema [workspace|policy|plan|fleet]",
-		Short:     "Print the JSON Schema of specs, of policies, or of plans in JSON, of one host or of all",
+		Short:     "Print the JSON Schema of specs, of policies, or of plans (of one host, or of all hosts)",
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"workspace", "policy", "plan", "fleet"},
 		RunE: func(cmd *cobra.Command, which []string) error {

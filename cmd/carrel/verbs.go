@@ -10,23 +10,23 @@ import (
 )
 
 func startCommand(host *drivers.Config) *cobra.Command {
-	return verb(host, "start NAME...", "Start workspaces, and end a hold", plan.Start)
+	return verb(host, "start NAME...", "Start workspaces", plan.Start)
 }
 
 func stopCommand(host *drivers.Config) *cobra.Command {
-	return verb(host, "stop NAME...", "Stop workspaces, and hold them until carrel start or a changed spec", plan.Stop)
+	return verb(host, "stop NAME...", "Stop workspaces; they stay stopped until carrel start or a change of their spec", plan.Stop)
 }
 
 func restartCommand(host *drivers.Config) *cobra.Command {
-	return verb(host, "restart NAME...", "Stop and start workspaces", plan.Restart)
+	return verb(host, "restart NAME...", "Restart workspaces", plan.Restart)
 }
 
 func deleteCommand(host *drivers.Config) *cobra.Command {
 	return verb(host, "delete NAME...", "Delete workspaces and preserve their data", plan.Delete)
 }
 
-// verb is a command that plans for named workspaces and carries it out. What a
-// person asked for by name is not asked again, except a deletion.
+// verb is a command that does one thing to the named workspaces. Only a deletion
+// asks for approval: the names already say what the user wants.
 func verb(host *drivers.Config, use, short string, decide func(state.State, ...string) (plan.Plan, error)) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.MinimumNArgs(1)}
 	o := applyFlags(cmd)

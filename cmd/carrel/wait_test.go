@@ -14,14 +14,13 @@ import (
 	"carrel/drivers/drivertest"
 )
 
-// Commands of scripts that wait for an agent: they ask again and again, for it
-// works beside them.
+// This file has the commands of scripts that wait for an agent, and those that
+// stop and start servers. The agent works in the background, so the commands
+// repeat a question until the answer matches.
 
-// askAgain is between two questions, and patience with all of them: what is
-// waited for takes a second or two.
 const (
-	askAgain = 30 * time.Millisecond
-	patience = time.Minute
+	askAgain = 30 * time.Millisecond // between two questions
+	patience = time.Minute           // until the command fails; usually a second or two are enough
 )
 
 // until PATTERN COMMAND ARG... runs a command until it succeeds and its output
@@ -38,12 +37,12 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 		select {
 		case <-time.After(askAgain):
 		case <-limit:
-			ts.Fatalf("%v never answers %s; the last answer:\n%s", args[1:], args[0], last)
+			ts.Fatalf("%v never matches %s; the last output:\n%s", args[1:], args[0], last)
 		}
 	}
 }
 
-// until-get PATTERN URL asks for a page until it matches, its status included.
+// until-get PATTERN URL requests a page until its status and text match.
 func untilGet(ts *testscript.TestScript, neg bool, args []string) {
 	pattern := regexp.MustCompile("(?m)" + args[0])
 	last, limit := "", time.After(patience)
@@ -62,12 +61,12 @@ func untilGet(ts *testscript.TestScript, neg bool, args []string) {
 		select {
 		case <-time.After(askAgain):
 		case <-limit:
-			ts.Fatalf("%s never answers %s; the last answer: %v\n%s", args[1], args[0], err, last)
+			ts.Fatalf("%s never matches %s; the last response: %v\n%s", args[1], args[0], err, last)
 		}
 	}
 }
 
-// servers are those that a script has for itself, to end them.
+// servers are the private servers of a script.
 type servers struct {
 	client     *client.Client // of the script's containerd and namespace
 	containerd *drivertest.Containerd
@@ -78,7 +77,7 @@ func serversOf(ts *testscript.TestScript) *servers { return ts.Value("servers").
 
 func clientOf(ts *testscript.TestScript) *client.Client { return serversOf(ts).client }
 
-// own-containerd gives the script a containerd that it can end.
+// own-containerd starts a containerd that the script can kill.
 func ownContainerd(ts *testscript.TestScript, _ bool, _ []string) {
 	serversOf(ts).containerd = drivertest.NewContainerd(tb(ts))
 	serversOf(ts).client = serversOf(ts).containerd.Client(tb(ts), ts.Getenv("CARREL_NAMESPACE"))
@@ -93,7 +92,7 @@ func startContainerd(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(serversOf(ts).containerd.Start())
 }
 
-// own-postgres gives the script a Postgres that it can end.
+// own-postgres starts a Postgres that the script can kill.
 func ownPostgres(ts *testscript.TestScript, _ bool, _ []string) {
 	serversOf(ts).postgres = drivertest.NewPostgres(tb(ts))
 	ts.Setenv("CARREL_STORE", serversOf(ts).postgres.Database(tb(ts)))
@@ -107,7 +106,7 @@ func startPostgres(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(serversOf(ts).postgres.Start())
 }
 
-// hangup sends SIGHUP to what runs in the background.
+// hangup sends SIGHUP to the background programs of the script.
 func hangup(ts *testscript.TestScript, _ bool, _ []string) {
 	for _, cmd := range ts.BackgroundCmds() {
 		ts.Check(cmd.Process.Signal(syscall.SIGHUP))

@@ -11,16 +11,16 @@ import (
 // noHeartbeat is how long an agent may report nothing before it counts as gone.
 const noHeartbeat = 2 * time.Minute
 
-// Agent is everything that an agent knows, for the page and for programs that
-// ask it.
+// Agent is the report of an agent: for the page, for /status and for systemd.
 type Agent struct {
 	state.Agent
 	Workspaces []Status       `json:"workspaces"` // as they were at SyncedAt
 	Recent     []state.Recent `json:"recent"`     // changes that were carried out, newest first
 }
 
-// OfAgent joins what an agent reports with what it observed. Started is when a
-// process was started, zero when unknown; it may be nil.
+// OfAgent makes the report of an agent from what it knows and what it observed.
+// started returns when a process was started, zero when that is unknown; it may
+// be nil.
 func OfAgent(a state.Agent, observed state.State, recent []state.Recent, started func(pid uint32) time.Time) Agent {
 	r := Agent{Agent: a, Workspaces: Statuses(observed), Recent: notNil(recent)}
 	r.Working, r.Pending, r.Waiting = notNil(r.Working), notNil(r.Pending), notNil(r.Waiting)
@@ -31,12 +31,13 @@ func OfAgent(a state.Agent, observed state.State, recent []state.Recent, started
 	return r
 }
 
-// Gone reports whether an agent does not run, as far as can be told.
+// Gone reports whether an agent was stopped, or has sent no heartbeat for so long
+// that it probably does not run.
 func Gone(a state.Agent, now time.Time) bool {
 	return a.Trouble == state.Stopped || now.Sub(a.SeenAt) > noHeartbeat
 }
 
-// Health is how an agent is, in a few words.
+// Health is the state of an agent in a few words.
 func Health(a state.Agent, now time.Time) string {
 	switch since := now.Sub(a.SeenAt); {
 	case a.Trouble == state.Stopped:
@@ -52,7 +53,7 @@ func Health(a state.Agent, now time.Time) string {
 	}
 }
 
-// Lines are what an agent knows beyond the workspaces, one thing a line.
+// Lines is the report of an agent without the workspaces, one fact a line.
 func Lines(a state.Agent, now time.Time) []string {
 	lines := []string{fmt.Sprintf("agent of set %s: carrel %s, up %s, %s", a.Set, a.Version, decide.Since(now.Sub(a.StartedAt)), Health(a, now))}
 	if Gone(a, now) {
@@ -78,7 +79,7 @@ func Lines(a state.Agent, now time.Time) []string {
 	return lines
 }
 
-// When is a time to come in the words of a person.
+// When is a future time in words, for example "in 3 minutes".
 func When(at, now time.Time) string {
 	if !at.After(now) {
 		return "now"

@@ -14,13 +14,13 @@ import (
 	"carrel/spec"
 )
 
-// Fleet is what the store knows of all hosts: what their agents last reported
-// and observed.
+// Fleet is what the store knows of all hosts: the last report and the last
+// observation of each agent.
 type Fleet struct {
-	Time     time.Time        // of reading it
+	Time     time.Time        // when the store was read
 	Agents   []state.Agent    // by host and set
-	Observed []state.State    // by host, with the records of now
-	Unread   map[string]error // by host: why its observation cannot be read
+	Observed []state.State    // by host, with the current records
+	Unread   map[string]error // by host: why its observation is unreadable
 	Records  []state.Record
 }
 
@@ -37,13 +37,14 @@ type HostPlan struct {
 	Host       string    `json:"host"`
 	ObservedAt time.Time `json:"observedAt"`
 	Plan       Plan      `json:"plan"`
-	Errors     []string  `json:"errors"` // why workspaces are left as they are
+	Errors     []string  `json:"errors"` // why workspaces are left unchanged
 
-	age string
+	age string // of the observation
 }
 
-// Plan plans for every host that was observed. The paths that specs were loaded
-// from stand for the paths that the agent of the host watches, one by one.
+// Plan plans for every host that was observed. paths are the paths that the specs
+// were loaded from; the first one corresponds to the first path that the agent of
+// a host watches, and so on.
 func (f Fleet) Plan(want spec.Set, paths []string, opts plan.Options) FleetPlan {
 	v := FleetPlan{Version: Version, Hosts: []HostPlan{}, Notes: []string{}}
 	claimable := f.unclaimed(want)
@@ -61,15 +62,15 @@ func (f Fleet) Plan(want spec.Set, paths []string, opts plan.Options) FleetPlan 
 	}
 	if len(f.Observed) > 1 {
 		for _, name := range slices.Sorted(maps.Keys(claimable)) {
-			v.Notes = append(v.Notes, fmt.Sprintf("%s names no host: it goes to the first that records it", name))
+			v.Notes = append(v.Notes, fmt.Sprintf("%s names no host: it will belong to the first host that records it", name))
 		}
 	}
-	v.Notes = append(v.Notes, f.silent(want)...)
+	v.Notes = append(v.Notes, f.unobserved(want)...)
 	return v
 }
 
-// silent says of which hosts there is no observation.
-func (f Fleet) silent(want spec.Set) (notes []string) {
+// unobserved is a note for each host without an observation.
+func (f Fleet) unobserved(want spec.Set) (notes []string) {
 	observed := map[string]bool{}
 	for _, now := range f.Observed {
 		observed[now.Host] = true
@@ -85,7 +86,7 @@ func (f Fleet) silent(want spec.Set) (notes []string) {
 	return notes
 }
 
-// unclaimed are the wanted workspaces that any host may have, and none has.
+// unclaimed are the desired workspaces that name no host and that no host has.
 func (f Fleet) unclaimed(want spec.Set) map[string]bool {
 	all := map[string]bool{}
 	for _, w := range want.Workspaces {
@@ -96,7 +97,7 @@ func (f Fleet) unclaimed(want spec.Set) map[string]bool {
 	return all
 }
 
-// named are the hosts that specs, records or unread observations name.
+// named are the hosts in specs, records and unreadable observations.
 func (f Fleet) named(want spec.Set) map[string]bool {
 	all := map[string]bool{}
 	for _, w := range want.Workspaces {
@@ -112,7 +113,7 @@ func (f Fleet) named(want spec.Set) map[string]bool {
 	return all
 }
 
-// asThere is the set as the agent of a host would load it.
+// asThere is the set with the paths that the agent of a host loads it from.
 func (f Fleet) asThere(want spec.Set, paths []string, host string) spec.Set {
 	for _, a := range f.Agents {
 		if a.Host == host && a.Set == want.Name && len(a.Paths) == len(paths) {
@@ -130,7 +131,7 @@ func (v FleetPlan) Empty() bool {
 	return !slices.ContainsFunc(v.Hosts, func(h HostPlan) bool { return len(h.Plan.Changes) > 0 })
 }
 
-// Errors are those of all hosts, each with its host.
+// Errors are the errors of all hosts, each with its host.
 func (v FleetPlan) Errors() []string {
 	var all []string
 	for _, h := range v.Hosts {
@@ -141,7 +142,7 @@ func (v FleetPlan) Errors() []string {
 	return all
 }
 
-// Text is the plan for a person to read.
+// Text is the plan for people.
 func (v FleetPlan) Text() string {
 	var b strings.Builder
 	for i, h := range v.Hosts {
@@ -151,7 +152,7 @@ func (v FleetPlan) Text() string {
 		fmt.Fprintf(&b, "host %s, as observed at %s (%s ago)\n%s", h.Host, h.ObservedAt.Format(time.RFC3339), h.age, h.Plan.Text())
 	}
 	if len(v.Hosts) == 0 {
-		b.WriteString("No host was observed yet: an agent (carrel watch) on each host does that.\n")
+		b.WriteString("No host has been observed yet (run carrel watch on each host).\n")
 	}
 	for _, note := range v.Notes {
 		fmt.Fprintf(&b, "\nnote: %s\n", note)
@@ -165,10 +166,10 @@ type FleetStatus struct {
 	Workspaces []ObservedStatus `json:"workspaces"`
 }
 
-// ObservedStatus is a workspace as it was last observed.
+// ObservedStatus is the status of a workspace at the last observation.
 type ObservedStatus struct {
 	Status
-	ObservedAt *time.Time `json:"observedAt,omitempty"` // nil when it never was
+	ObservedAt *time.Time `json:"observedAt,omitempty"` // nil without an observation
 }
 
 // Status is every workspace of the store, by host and name.

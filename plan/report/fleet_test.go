@@ -18,8 +18,8 @@ import (
 	"carrel/spec"
 )
 
-// fleet is two hosts, as they were seen an hour and a minute ago. The first has
-// bot, which is in order.
+// fleet is two hosts, which were observed an hour and a minute ago. The first one
+// has the workspace bot, which needs no change.
 func fleet() (report.Fleet, spec.Set) {
 	s := inOrder()
 	s.now.Host, s.now.Time = "a", noon.Add(-time.Hour)
@@ -32,7 +32,7 @@ func fleet() (report.Fleet, spec.Set) {
 	return f, s.want
 }
 
-func TestFleetPlansEachHostFromWhatItsAgentSaw(t *testing.T) {
+func TestFleetPlansEachHostFromItsObservation(t *testing.T) {
 	f, want := fleet()
 	gpu, far, free := wanted("gpu"), wanted("far"), wanted("free")
 	gpu.Host, gpu.Devices, far.Host = "b", []string{"vendor.com/gpu=0"}, "c"
@@ -42,7 +42,7 @@ func TestFleetPlansEachHostFromWhatItsAgentSaw(t *testing.T) {
 	for _, want := range []string{
 		"host a, as observed at 2026-01-01T11:00:00Z (1 hour ago)\nNothing to do for set s on host a: 1 unchanged",
 		"host b, as observed at 2026-01-01T11:59:00Z (1 minute ago)\nNothing to do for set s on host b: 0 unchanged",
-		"note: free names no host: it goes to the first that records it\n",
+		"note: free names no host: it will belong to the first host that records it\n",
 		"note: host c was never observed: no agent (carrel watch) runs there with this store\n",
 	} {
 		if !strings.Contains(text, want) {
@@ -54,12 +54,12 @@ func TestFleetPlansEachHostFromWhatItsAgentSaw(t *testing.T) {
 		t.Errorf("errs: %v", errs)
 	}
 	if !v.Empty() {
-		t.Error("there is something to do")
+		t.Error("the plan is not empty")
 	}
 	valid(t, v)
 }
 
-func TestFleetOfOneHostTakesWhatAnyHostMayHave(t *testing.T) {
+func TestFleetOfOneHostGetsWorkspacesWithoutAHost(t *testing.T) {
 	f, want := fleet()
 	f.Observed = f.Observed[:1]
 	want.Workspaces = append(want.Workspaces, wanted("free"))
@@ -70,7 +70,7 @@ func TestFleetOfOneHostTakesWhatAnyHostMayHave(t *testing.T) {
 	valid(t, v)
 }
 
-// valid checks a plan of all hosts against the schema that others rely on.
+// valid checks a plan of all hosts against its schema.
 func valid(t *testing.T, v report.FleetPlan) {
 	t.Helper()
 	compiler := jsonschema.NewCompiler()
@@ -120,7 +120,7 @@ func TestFleetStatus(t *testing.T) {
 	}
 }
 
-func TestAgentsSayHowTheyAre(t *testing.T) {
+func TestAgentLines(t *testing.T) {
 	a := state.Agent{
 		Host: "a", Set: "s", Version: "v1", StartedAt: noon.Add(-3 * time.Hour), SeenAt: noon.Add(-time.Second), SyncedAt: noon.Add(-4 * time.Second),
 		Pending: []state.Pending{{Workspace: "bot", Action: string(decide.ActionDelete), Why: "it deletes data"}},

@@ -25,13 +25,13 @@ func (v Plan) Markdown() string {
 }
 
 func (v Plan) table(b *strings.Builder) {
-	b.WriteString("\n| workspace | action | cost | why |\n|---|---|---|---|\n")
+	b.WriteString("\n| workspace | action | effect | why |\n|---|---|---|---|\n")
 	for _, c := range v.Changes {
 		why := slices.Clone(c.Reasons)
 		for _, f := range c.Fields {
 			why = append(why, "`"+f.String()+"`")
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", c.Workspace, c.Action, c.Cost, cell(strings.Join(why, "; ")))
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", c.Workspace, c.Action, c.Effect, cell(strings.Join(why, "; ")))
 	}
 }
 
@@ -45,7 +45,7 @@ func (v Plan) steps(b *strings.Builder) {
 	fmt.Fprintf(b, "```\n\n</details>\n\nplan `%s`\n", v.ID)
 }
 
-// cell is text that can stand in a cell of a Markdown table.
+// cell escapes a text for a cell of a Markdown table.
 func cell(text string) string {
 	return strings.NewReplacer("|", "\\|", "\n", " ").Replace(text)
 }

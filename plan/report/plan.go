@@ -1,8 +1,9 @@
-// Package report is what people and programs read: a plan as text, Markdown and
-// JSON, the status of workspaces, what agents report, and all hosts of a store.
+// Package report formats what people and programs read: a plan as text, Markdown
+// and JSON, the status of workspaces, the reports of agents, and all hosts of a
+// store.
 //
-// Each form is made from the JSON struct, so that the forms cannot differ. The
-// package decides nothing: it reads values of the packages plan and state.
+// Each format is made from the JSON struct, so that the formats cannot differ. The
+// package makes no decisions: it formats values of the packages plan and state.
 package report
 
 import (
@@ -38,6 +39,7 @@ type Change struct {
 	Workspace string         `json:"workspace"`
 	Action    decide.Action  `json:"action"`
 	Cost      decide.Cost    `json:"cost"`
+	Effect    string         `json:"effect"` // what its users will notice; "" when nothing
 	Reasons   []string       `json:"reasons"`
 	Fields    []decide.Field `json:"fields"`
 	Steps     []Step         `json:"steps"`
@@ -64,7 +66,7 @@ func OfPlan(p plan.Plan) Plan {
 
 func ofChange(c plan.Change) Change {
 	v := Change{
-		Workspace: c.Workspace, Action: c.Action, Cost: c.Cost,
+		Workspace: c.Workspace, Action: c.Action, Cost: c.Cost, Effect: effect(c),
 		Reasons: notNil(c.Reasons), Fields: notNil(c.Fields), Steps: []Step{},
 	}
 	for _, s := range c.Steps {
@@ -73,7 +75,7 @@ func ofChange(c plan.Change) Change {
 	return v
 }
 
-// Print writes a plan for a person to read.
+// Print writes a plan for people.
 func Print(out io.Writer, p plan.Plan) error {
 	_, err := io.WriteString(out, OfPlan(p).Text())
 	return err
@@ -85,7 +87,7 @@ func (v Plan) JSON() ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-// Text is the plan for a person to read.
+// Text is the plan for people.
 func (v Plan) Text() string {
 	var b strings.Builder
 	for _, warning := range v.Warnings {
@@ -108,7 +110,7 @@ func (v Plan) Text() string {
 }
 
 func (c Change) text(b *strings.Builder) {
-	fmt.Fprintf(b, "\n%3s %s: %s (cost: %s)\n", symbol(c.Action), c.Workspace, c.Action, c.Cost)
+	fmt.Fprintf(b, "\n%3s %s: %s%s\n", symbol(c.Action), c.Workspace, c.Action, parenthesised(c.Effect))
 	for _, f := range c.Fields {
 		fmt.Fprintf(b, "      %s\n", f)
 	}
@@ -122,7 +124,15 @@ func (c Change) text(b *strings.Builder) {
 	}
 }
 
-// symbol is how a diff marks an action.
+// parenthesised is a text that follows another one; "" stays so.
+func parenthesised(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
+}
+
+// symbol is the mark of an action, as in a diff.
 func symbol(a decide.Action) string {
 	switch a {
 	case decide.ActionCreate:
@@ -170,7 +180,7 @@ func warnings(p plan.Plan) []string {
 	return lines
 }
 
-// notNil makes a list an empty one in JSON when it has nothing.
+// notNil makes nil an empty list, so that the JSON has [] and not null.
 func notNil[T any](list []T) []T {
 	if list == nil {
 		return []T{}

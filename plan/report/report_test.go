@@ -18,8 +18,8 @@ import (
 
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
-// scene is what is wanted and what exists; each test changes one that is in
-// perfect order.
+// scene is a set of specs and the state of a host. Each test starts with a scene
+// that needs no change, and modifies it.
 type scene struct {
 	want    spec.Set
 	now     state.State
@@ -50,7 +50,8 @@ func inOrder() *scene {
 	}
 }
 
-// none makes the scene one without specs, records or containers.
+// none removes a part of the scene: D the specs, R the records, C the containers,
+// V the volumes, I the images.
 func (s *scene) none(which string) {
 	for word := range strings.FieldsSeq(which) {
 		switch word {

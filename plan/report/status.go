@@ -10,17 +10,17 @@ import (
 	"carrel/spec"
 )
 
-// State is what a workspace is doing, in a word.
+// State is the state of a workspace in a word or two.
 type State string
 
 // The states.
 const (
-	StateNew           State = "new"             // it has a record and is not made yet
-	StateFailed        State = "failed"          // it could not be made
-	StateCreated       State = "created"         // its task was made and never started
+	StateNew           State = "new"             // it has a record and no container yet
+	StateFailed        State = "failed"          // its creation failed
+	StateCreated       State = "created"         // its task exists and was never started
 	StateRunning       State = "running"         //
 	StatePaused        State = "paused"          //
-	StateUnknown       State = "unknown"         // its shim does not answer
+	StateUnknown       State = "unknown"         // the shim of its task does not respond
 	StateStopped       State = "stopped"         // it has no task, or its task has ended
 	StateStoppedByUser State = "stopped by user" // carrel stop, until carrel start
 	StateMissing       State = "missing"         // its container is gone
@@ -29,26 +29,26 @@ const (
 	StateNotObserved   State = "not observed"    // no agent has reported its host
 )
 
-// States are all of them, in the order in which they are listed.
+// States are all states, in the order of lists.
 var States = []State{
 	StateNew, StateFailed, StateCreated, StateRunning, StatePaused, StateUnknown, StateStopped, StateStoppedByUser,
 	StateMissing, StateOrphan, StateDeleted, StateNotObserved,
 }
 
-// Idle reports whether a workspace in this state does nothing, and that may be
-// just what its spec says.
+// Idle reports whether a workspace in this state does not run, and its spec or a
+// user may have said so.
 func (s State) Idle() bool {
 	return s == StateStopped || s == StateStoppedByUser || s == StateDeleted
 }
 
-// taskStates are the states that a container of ours has by its task.
+// taskStates is the state of a workspace by the status of its task.
 var taskStates = map[state.TaskStatus]State{
 	state.TaskNone: StateStopped, state.TaskCreated: StateCreated, state.TaskRunning: StateRunning,
 	state.TaskPaused: StatePaused, state.TaskStopped: StateStopped, state.TaskUnknown: StateUnknown,
 }
 
-// Status is one workspace of a host as it is now: its record and its live
-// state, joined.
+// Status is the current status of one workspace: its record, joined with what was
+// observed.
 type Status struct {
 	Workspace     string      `json:"workspace"`
 	Set           string      `json:"set"`
@@ -59,7 +59,7 @@ type Status struct {
 	UpSince       *time.Time  `json:"upSince,omitempty"`
 	ExitCode      *uint32     `json:"exitCode,omitempty"`
 	ExitedAt      *time.Time  `json:"exitedAt,omitempty"`
-	OOMKills      uint64      `json:"oomKills,omitempty"` // processes of the task that the kernel killed because memory ran out
+	OOMKills      uint64      `json:"oomKills,omitempty"` // processes of the task that the kernel killed because it was out of memory
 	Container     string      `json:"container,omitempty"`
 	Image         string      `json:"image,omitempty"`
 	Digest        string      `json:"digest,omitempty"`
@@ -68,13 +68,13 @@ type Status struct {
 	Preserved     []time.Time `json:"preserved,omitempty"` // oldest first
 	StoppedByUser bool        `json:"stoppedByUser"`
 	LastError     string      `json:"lastError,omitempty"`
-	Restarts      int         `json:"restarts,omitempty"` // by an agent, in a row
+	Restarts      int         `json:"restarts,omitempty"` // by an agent, since the task last ran for long
 	NextRetry     *time.Time  `json:"nextRetry,omitempty"`
 	UpdatedAt     *time.Time  `json:"updatedAt,omitempty"`
 }
 
 // Statuses are the workspaces of the observed host, by name: all that have a
-// record, a container of ours, or preserved data.
+// record, a container that carrel manages, or preserved data.
 func Statuses(now state.State) []Status {
 	byName := map[string]*Status{}
 	of := func(name string) *Status {
@@ -138,7 +138,7 @@ func (s *Status) addInstance(c state.Instance) {
 	case s.UpdatedAt == nil:
 		s.Set, s.State, s.Container = c.Set, StateOrphan, c.ID
 	case s.Container != c.ID:
-		return // another one that has the label: plans report it
+		return // a second container with the same label: plans report it
 	case s.StoppedByUser && !c.Task.Alive():
 		s.State = StateStoppedByUser
 	default:
@@ -156,8 +156,8 @@ func (s *Status) addInstance(c state.Instance) {
 	}
 }
 
-// Of is the status with what the agents of its host know: how often it was
-// started in a row, and when that is retried.
+// Of is the status with what the agents of its host know: the number of restarts,
+// and the time of the next retry.
 func (s Status) Of(agents ...state.Agent) Status {
 	for _, a := range agents {
 		if a.Host != s.Host {
@@ -173,8 +173,8 @@ func (s Status) Of(agents ...state.Agent) Status {
 	return s
 }
 
-// Up is the status with the time since when its process runs. Started is when a
-// process was started, zero when unknown; it may be nil.
+// Up is the status with the time when its process was started. started returns
+// that time for a process, zero when it is unknown; it may be nil.
 func (s Status) Up(started func(pid uint32) time.Time) Status {
 	if started == nil || !s.Running {
 		return s

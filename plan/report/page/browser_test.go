@@ -20,17 +20,17 @@ import (
 	"carrel/plan/report/page"
 )
 
-// browser is a tab of a real browser, with what it complained of.
+// browser is a tab of a real browser, with the messages of its console.
 type browser struct {
 	context.Context
 	t *testing.T
 
-	mu         sync.Mutex
-	complaints []string
+	mu       sync.Mutex
+	messages []string
 }
 
-// openBrowser starts a browser that nobody used before. Its test runs beside
-// others: most of it is waiting for the page.
+// openBrowser starts a browser with an empty profile. Its test runs in parallel
+// with others, because it mostly waits for the page.
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
 	t.Parallel()
@@ -42,16 +42,16 @@ func openBrowser(t *testing.T) *browser {
 	allocator, stop := chromedp.NewExecAllocator(limited, options...)
 	tab, _ := chromedp.NewContext(allocator)
 	b := &browser{Context: tab, t: t}
-	messages := chromedp.Console(tab)
+	console := chromedp.Console(tab)
 	listened := make(chan struct{})
 	go func() {
 		defer close(listened)
-		for message, err := range messages {
+		for message, err := range console {
 			if err != nil {
 				return
 			}
 			b.mu.Lock()
-			b.complaints = append(b.complaints, fmt.Sprint(message, " ", message.URL))
+			b.messages = append(b.messages, fmt.Sprint(message, " ", message.URL))
 			b.mu.Unlock()
 		}
 	}()
@@ -61,7 +61,7 @@ func openBrowser(t *testing.T) *browser {
 		cancel()
 		<-listened
 		if err != nil {
-			t.Errorf("the browser did not end well: %v", err)
+			t.Errorf("ending the browser: %v", err)
 		}
 	})
 	return b
@@ -78,13 +78,13 @@ func chromium(t *testing.T) string {
 	return ""
 }
 
-// quiet checks that the console says nothing: no error, and no breach of the
-// page's own policy.
+// quiet checks that the console is empty: there was no error, and no violation
+// of the content security policy.
 func (b *browser) quiet() {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if diff := cmp.Diff([]string(nil), b.complaints); diff != "" {
+	if diff := cmp.Diff([]string(nil), b.messages); diff != "" {
 		b.t.Errorf("the console is not empty (-want +got):\n%s", diff)
 	}
 }
@@ -101,9 +101,9 @@ func (b *browser) open(url string) {
 	b.do(chromedp.Navigate(url), chromedp.WaitVisible("main"))
 }
 
-// shows waits until the text of an element, as one sees it, has all the words.
-// It asks again and again: the page forbids to run text as code, which
-// chromedp's own polling does.
+// shows waits until the visible text of an element contains all words. It does
+// not use chromedp's polling: that evaluates text as code, which the content
+// security policy of the page forbids.
 func (b *browser) shows(selector string, words ...string) {
 	b.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -117,7 +117,7 @@ func (b *browser) shows(selector string, words ...string) {
 		}
 		select {
 		case <-late:
-			b.t.Fatalf("%s does not show %q, but:\n%s", selector, missing, text)
+			b.t.Fatalf("%s does not show %q; its text is:\n%s", selector, missing, text)
 		case <-tick.C:
 		}
 	}
@@ -133,13 +133,13 @@ func missing(text string, words []string) []string {
 	return not
 }
 
-// text is what one sees of an element; "" when it is not there.
+// text is the visible text of an element; "" when there is no such element.
 func (b *browser) text(selector string) string {
 	b.t.Helper()
 	return value[string](b, fmt.Sprintf("document.querySelector(%q)?.innerText ?? ''", selector))
 }
 
-// value is what an expression of the page gives.
+// value is the value of an expression that the page evaluates.
 func value[T any](b *browser, expression string) T {
 	b.t.Helper()
 	v, err := chromedp.Run(b, chromedp.Evaluate[T](expression))
@@ -149,7 +149,7 @@ func value[T any](b *browser, expression string) T {
 	return v
 }
 
-// agent is a server on loopback whose report can be replaced.
+// agent is a server on loopback whose report a test can replace.
 type agent struct {
 	*httptest.Server
 	handler http.Handler
@@ -168,8 +168,8 @@ func serve(t *testing.T, r report.Agent) *agent {
 	return a
 }
 
-// comeBack serves again where the server was.
-func (a *agent) comeBack(t *testing.T) {
+// restart serves again at the same address.
+func (a *agent) restart(t *testing.T) {
 	t.Helper()
 	listener, err := net.Listen("tcp", a.Listener.Addr().String())
 	if err != nil {

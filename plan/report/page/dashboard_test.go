@@ -10,20 +10,22 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"carrel/plan/report"
 )
 
-// counted are the metrics that the agent counts itself, elsewhere.
+// counted are the metrics that package watch counts.
 var counted = []string{
 	"carrel_syncs_total", "carrel_sync_duration_seconds", "carrel_changes_total", "carrel_change_duration_seconds", "carrel_step_duration_seconds",
 	"carrel_apply_lag_seconds", "carrel_restarts_total", "carrel_pulls_total",
 }
 
-// TestDashboard checks that the dashboard is about metrics that there are, and
-// that it is about all of them.
+// TestDashboard checks that the dashboard uses every metric, and none that does
+// not exist.
 func TestDashboard(t *testing.T) {
 	text := readDashboard(t)
 	if !json.Valid(text) {
-		t.Fatal("the dashboard is no JSON")
+		t.Fatal("the dashboard is not JSON")
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector(busy()))
@@ -43,11 +45,11 @@ func TestDashboard(t *testing.T) {
 	}
 	slices.Sort(got)
 	if diff := cmp.Diff(want, slices.Compact(got)); diff != "" {
-		t.Errorf("metrics that the dashboard names (-there are +it names):\n%s", diff)
+		t.Errorf("metrics that the dashboard names (-exist +named):\n%s", diff)
 	}
 }
 
-// panel is what is checked of one; all names are Grafana's.
+// panel is the part of a Grafana panel that the tests check.
 type panel struct {
 	ID          int
 	Type, Title string
@@ -57,15 +59,18 @@ type panel struct {
 		RefID, Expr string
 		Datasource  source
 	}
+	FieldConfig struct {
+		Overrides []struct{ Matcher struct{ ID, Options string } }
+	}
 }
 
 type source struct{ Type, UID string }
 
-// chosen is the source that the reader of the dashboard chose.
+// chosen is the data source that the reader of the dashboard chose.
 var chosen = source{"prometheus", "${datasource}"}
 
-// TestDashboardPanels checks what Grafana only says when someone looks: a panel
-// without a place or a query, or on top of another one, and a fixed source.
+// TestDashboardPanels checks that each panel has a query, a place of its own and
+// the chosen data source. Grafana reports such errors only to a reader.
 func TestDashboardPanels(t *testing.T) {
 	var dashboard struct {
 		SchemaVersion int
@@ -96,6 +101,26 @@ func TestDashboardPanels(t *testing.T) {
 		if p.Type != "row" {
 			checkQueries(t, p)
 		}
+	}
+}
+
+// TestDashboardColoursEveryState checks that the dashboard has a colour for each
+// state of a workspace, in the order of package report.
+func TestDashboardColoursEveryState(t *testing.T) {
+	var dashboard struct{ Panels []panel }
+	if err := json.Unmarshal(readDashboard(t), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	var got []report.State
+	for _, p := range dashboard.Panels {
+		if p.Title == "Workspaces by state" {
+			for _, o := range p.FieldConfig.Overrides {
+				got = append(got, report.State(o.Matcher.Options))
+			}
+		}
+	}
+	if diff := cmp.Diff(report.States, got); diff != "" {
+		t.Errorf("states with a colour (-want +got):\n%s", diff)
 	}
 }
 

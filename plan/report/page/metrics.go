@@ -22,9 +22,9 @@ var (
 )
 
 // Collector is the metrics that follow from what the agent knows.
-func Collector(report func() report.Agent) prometheus.Collector { return collector{report} }
+func Collector(current func() report.Agent) prometheus.Collector { return collector{current} }
 
-type collector struct{ report func() report.Agent }
+type collector struct{ current func() report.Agent }
 
 func (collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{buildInfo, up, lastSync, workspaces, restarts, pending, specErrors, laterWorkspaces, laterImages} {
@@ -33,7 +33,7 @@ func (collector) Describe(to chan<- *prometheus.Desc) {
 }
 
 func (c collector) Collect(to chan<- prometheus.Metric) {
-	agent := c.report()
+	agent := c.current()
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}

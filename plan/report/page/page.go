@@ -2,7 +2,6 @@ package page
 
 import (
 	"bytes"
-	"carrel/plan/report"
 	"cmp"
 	"fmt"
 	"html/template"
@@ -11,54 +10,57 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"carrel/plan/report"
 )
 
 var pageTemplate = template.Must(template.ParseFS(files, "page.html"))
 
-// How much a person can take in.
+// The page limits what it shows at once.
 const (
-	manyHealthy = 200 // workspaces as they should be, which are folded when there are more
-	manyRecent  = 50  // changes: carrel history tells of the others
-	digestShown = 12
+	maxHealthy  = 200 // with more healthy workspaces than this, they are folded
+	maxRecent   = 50  // changes; carrel history lists all of them
+	digestShown = 12  // hexadecimal digits of an image's digest
 )
 
 func (c Config) page(w http.ResponseWriter, _ *http.Request) {
-	var text bytes.Buffer // whole, or not at all
+	var text bytes.Buffer // so that an error leaves no half of a page
 	if err := pageTemplate.Execute(&text, newPage(c.Report(), c.Alive(), c.Now())); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Write(text.Bytes()) // an error only says that the one who asked is gone
+	w.Write(text.Bytes()) // an error means that the client has disconnected
 }
 
-// page is what the template is given: the report, and what people ask of it.
+// page is the data of the template: the report of the agent, and what follows
+// from it.
 type page struct {
 	report.Agent
-	Alive bool
-	Now   time.Time
+	Alive bool      // whether the loop of the agent runs
+	Now   time.Time // for times relative to now
 
-	Troubled, Healthy []row // each by name
-	Older             int   // changes that are not among Recent
+	Unhealthy, Healthy []row // the workspaces, each list by name
+	Older              int   // how many changes are left out of Recent
 }
 
 func newPage(agent report.Agent, alive bool, now time.Time) page {
 	p := page{Agent: agent, Alive: alive, Now: now}
-	if over := len(p.Recent) - manyRecent; over > 0 {
-		p.Recent, p.Older = p.Recent[:manyRecent], over
+	if over := len(p.Recent) - maxRecent; over > 0 {
+		p.Recent, p.Older = p.Recent[:maxRecent], over
 	}
-	pending, next := p.open()
+	pending, retries := p.unfinished()
 	sorted := slices.SortedStableFunc(slices.Values(p.Workspaces), func(a, b report.Status) int {
 		return cmp.Compare(a.Workspace, b.Workspace)
 	})
 	for _, s := range sorted {
 		r := row{Status: s, Pending: pending[s.Workspace], Working: slices.Contains(p.Working, s.Workspace), now: now}
-		r.NextRetry = cmp.Or(r.NextRetry, next[s.Workspace])
+		r.NextRetry = cmp.Or(r.NextRetry, retries[s.Workspace])
 		if s.Set != p.Set {
 			r.Foreign = s.Set
 		}
-		if r.Trouble() {
-			p.Troubled = append(p.Troubled, r)
+		if r.Unhealthy() {
+			p.Unhealthy = append(p.Unhealthy, r)
 		} else {
 			p.Healthy = append(p.Healthy, r)
 		}
@@ -66,68 +68,72 @@ func newPage(agent report.Agent, alive bool, now time.Time) page {
 	return p
 }
 
-// open is, by workspace, what is still to do: whether a person has to, and
-// when the agent tries again.
-func (p page) open() (pending map[string]bool, next map[string]*time.Time) {
-	pending, next = map[string]bool{}, map[string]*time.Time{}
+// unfinished is, by workspace, whether a change needs approval and when the
+// agent retries.
+func (p page) unfinished() (pending map[string]bool, retries map[string]*time.Time) {
+	pending, retries = map[string]bool{}, map[string]*time.Time{}
 	for _, change := range p.Pending {
 		pending[change.Workspace] = true
 	}
 	for _, w := range p.Waiting {
-		next[w.Workspace] = &w.Until
+		retries[w.Workspace] = &w.Until
 	}
-	return pending, next
+	return pending, retries
 }
 
-// table is workspaces, and what they have in common.
+// table is the data of the template "workspaces".
 type table struct {
 	Rows    []row
 	Caption string
 }
 
-// Table is for the template, which can give one value to another one.
+// Table makes one value of two: a template takes only one.
 func (page) Table(rows []row, caption string) table { return table{rows, caption} }
 
-// Rows are all workspaces, the troubled first.
-func (p page) Rows() []row { return slices.Concat(p.Troubled, p.Healthy) }
+// Rows are all workspaces, the unhealthy ones first.
+func (p page) Rows() []row { return slices.Concat(p.Unhealthy, p.Healthy) }
 
-// Fold reports whether there are too many healthy ones to show at once.
-func (p page) Fold() bool { return len(p.Healthy) > manyHealthy }
+// Fold reports whether there are too many healthy workspaces to show at once.
+func (p page) Fold() bool { return len(p.Healthy) > maxHealthy }
 
-// verdict is the page in one line.
-type verdict struct {
-	Kind string // how it looks: good, busy, warn or bad
-	Mark string // the same without colour
+// summary is the state of the agent in one line.
+type summary struct {
+	Kind string // the CSS class: good, busy, warn or bad
+	Mark string // a character that says the same without colour
 	Line string
 }
 
-// Verdict is the first that applies, the worst before the others.
-func (p page) Verdict() verdict {
+// Summary is the first line that applies, from the worst state to the best.
+func (p page) Summary() summary {
 	switch {
 	case !p.Alive:
-		return verdict{"bad", "✕", "The agent is stuck."}
+		return summary{"bad", "✕", "The agent is stuck."}
 	case p.Trouble != "":
-		return verdict{"bad", "✕", "The agent cannot do its work now."}
+		return summary{"bad", "✕", "The agent cannot sync."}
 	case p.SyncedAt.IsZero():
-		return verdict{"busy", "…", "The agent has not looked yet."}
-	case len(p.Pending)+len(p.Errors) > 0:
-		return verdict{"warn", "!", "Something needs a person."}
-	case len(p.Troubled) > 0:
-		return verdict{"warn", "!", "Not every workspace is as it should be."}
+		return summary{"busy", "…", "The agent has not synced yet."}
+	case len(p.Pending) > 0 && len(p.Errors) > 0:
+		return summary{"warn", "!", "Changes need approval, and specs have errors."}
+	case len(p.Pending) > 0:
+		return summary{"warn", "!", "Changes need approval."}
+	case len(p.Errors) > 0:
+		return summary{"warn", "!", "Specs have errors."}
+	case len(p.Unhealthy) > 0:
+		return summary{"warn", "!", "Some workspaces need attention."}
 	case len(p.Waiting) > 0:
-		return verdict{"warn", "!", "Something failed, and is tried again."}
+		return summary{"warn", "!", "Something failed. The agent will retry."}
 	case len(p.Working) > 0:
-		return verdict{"busy", "…", "The agent is at work."}
+		return summary{"busy", "…", "The agent is applying changes."}
 	}
-	return verdict{"good", "✓", "Everything is as the specs say."}
+	return summary{"good", "✓", "All workspaces match their specs."}
 }
 
-// Counts are how many workspaces there are of each state, most first.
+// Counts is how many workspaces are in each state, the largest number first.
 func (p page) Counts() string {
 	return several(len(p.Workspaces), "workspace", "workspaces") + ": " + counted(p.Rows()) + "."
 }
 
-// HealthyCounts are those of the workspaces that are folded.
+// HealthyCounts is the same for the folded workspaces.
 func (p page) HealthyCounts() string { return counted(p.Healthy) }
 
 func counted(rows []row) string {

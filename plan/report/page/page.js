@@ -1,26 +1,27 @@
-// Keeps the page as the agent is, without reloading it. Without this file the
-// page reads the same, as it was when it was asked for.
+// Updates the page without reloading it. Without this file the page shows the
+// same information, as of the time when it was loaded.
 "use strict";
 
-const every = 2000; // ms from one answer to the next question
-const patience = 10000; // ms until an agent that says nothing counts as away
+const pollInterval = 2000; // ms from one response to the next request
+const requestTimeout = 10000; // ms until an agent that does not respond counts as disconnected
 
 const main = document.getElementById("main");
 const live = document.getElementById("live");
-let heard = new Date(); // when the agent last answered
+let lastResponse = new Date(); // when the agent last responded
 let timer = 0;
 
-function tell(kind, text) {
+// showConnection shows whether the page is connected to the agent.
+function showConnection(kind, text) {
   if (live.textContent !== text) {
-    live.textContent = text; // only then: screen readers say it each time
+    live.textContent = text; // only when it differs: a screen reader reads each assignment
   }
   live.dataset.kind = kind;
   document.documentElement.dataset.live = kind;
 }
 
-// become makes an element what another one is, and touches only what differs:
-// what is selected, focused, scrolled or unfolded stays so.
-function become(old, fresh) {
+// morph changes an element into another one. It touches only what differs, so
+// that selections, focus, scroll positions and open details stay as they are.
+function morph(old, fresh) {
   for (const { name } of [...old.attributes]) {
     if (!fresh.hasAttribute(name) && name !== "open") {
       old.removeAttribute(name);
@@ -31,31 +32,31 @@ function become(old, fresh) {
       old.setAttribute(name, value);
     }
   }
-  const stay = new Set([...fresh.children].map((e) => e.id));
+  const kept = new Set([...fresh.children].map((e) => e.id));
   const known = new Map();
   for (const e of [...old.children].filter((e) => e.id)) {
-    if (stay.has(e.id)) {
+    if (kept.has(e.id)) {
       known.set(e.id, e);
     } else {
       e.remove();
     }
   }
-  let at = old.firstChild; // what was before it is as it should be
+  let at = old.firstChild; // the nodes before it are up to date
   for (const node of [...fresh.childNodes]) {
-    const was = node.id ? known.get(node.id) : at;
-    if (!was || was.nodeName !== node.nodeName || (was.id ?? "") !== (node.id ?? "")) {
+    const current = node.id ? known.get(node.id) : at;
+    if (!current || current.nodeName !== node.nodeName || (current.id ?? "") !== (node.id ?? "")) {
       old.insertBefore(node, at);
       continue;
     }
-    if (was === at) {
+    if (current === at) {
       at = at.nextSibling;
     } else {
-      old.insertBefore(was, at);
+      old.insertBefore(current, at);
     }
     if (node.nodeType === Node.ELEMENT_NODE) {
-      become(was, node);
-    } else if (was.data !== node.data) {
-      was.data = node.data;
+      morph(current, node);
+    } else if (current.data !== node.data) {
+      current.data = node.data;
     }
   }
   while (at) {
@@ -65,40 +66,42 @@ function become(old, fresh) {
   }
 }
 
-async function ask() {
-  const answer = await fetch(location.pathname, { cache: "no-store", signal: AbortSignal.timeout(patience) });
-  if (!answer.ok) {
-    throw new Error(`the agent answered ${answer.status}`);
+// update loads the page again and shows what changed.
+async function update() {
+  const response = await fetch(location.pathname, { cache: "no-store", signal: AbortSignal.timeout(requestTimeout) });
+  if (!response.ok) {
+    throw new Error(`the agent responded with status ${response.status}`);
   }
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
   const content = fresh.getElementById("main");
   if (content === null) {
-    throw new Error("this is not the page of an agent");
+    throw new Error("the response is not the page of an agent");
   }
   if (fresh.documentElement.dataset.version !== document.documentElement.dataset.version) {
-    location.reload(); // another carrel has another page
+    location.reload(); // another version of carrel has other scripts and styles
     return;
   }
   document.title = fresh.title;
-  become(main, content);
+  morph(main, content);
 }
 
-async function turn() {
+// poll updates the page, and again after pollInterval.
+async function poll() {
   clearTimeout(timer);
   if (document.hidden) {
-    return; // visibilitychange goes on
+    return; // the visibilitychange event continues
   }
   try {
-    await ask();
-    heard = new Date();
-    tell("live", "Live");
+    await update();
+    lastResponse = new Date();
+    showConnection("live", "Live");
   } catch {
     document.title = document.title.replace(/^./u, "?");
-    tell("away", `Not connected since ${heard.toLocaleTimeString()}. What is below is what the agent said then.`);
+    showConnection("disconnected", `Disconnected since ${lastResponse.toLocaleTimeString()}. The page shows the last report.`);
   }
-  clearTimeout(timer); // another turn may have begun meanwhile
-  timer = setTimeout(turn, every);
+  clearTimeout(timer); // another poll may have started in the meantime
+  timer = setTimeout(poll, pollInterval);
 }
 
-document.addEventListener("visibilitychange", turn);
-turn();
+document.addEventListener("visibilitychange", poll);
+poll();

@@ -1,6 +1,8 @@
-// Package web shows what an agent knows: a page for a person, the same as
-// JSON, two answers for what keeps the agent running, and metrics. It changes
-// nothing, and asks for no name: who may connect sees everything.
+// Package page serves the report of an agent over HTTP: a page for people, the
+// same report as JSON, health probes, and metrics.
+//
+// It is read-only, and it has no authentication: everyone who can connect can
+// read everything.
 package page
 
 import (
@@ -19,15 +21,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Config says what is shown, and to whom.
+// Config is what Handler serves, and to whom.
 type Config struct {
-	Report  func() report.Agent // what the agent knows now; called for each request
-	Alive   func() bool         // whether the agent's loop still turns
+	Report  func() report.Agent // the current report; called for each request
+	Alive   func() bool         // whether the loop of the agent runs
 	Metrics prometheus.Gatherer
 
-	// Loopback says that the server listens on loopback only. Requests for other
-	// host names are refused then: a page from elsewhere, whose name was made to
-	// point to loopback, would read everything with its visitor's browser.
+	// Loopback says that the server listens on loopback only. It then refuses
+	// requests for other host names. Otherwise a web site could point its own name
+	// to loopback and read everything through its visitor's browser (DNS rebinding).
 	Loopback bool
 
 	Now func() time.Time // nil is time.Now
@@ -53,28 +55,28 @@ func Handler(c Config) http.Handler {
 	return c.guard(mux)
 }
 
-// policy lets the page use the files of this server and nothing else: what a
-// workspace's name or an error brings along cannot run, even if it got into
-// the page unescaped.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+// contentPolicy allows the page to use the files of this server only. A script
+// in a workspace's name or in an error cannot run, even if it reached the page
+// unescaped.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// guard is before everything else: who may ask, and what browsers may do with
-// the answer.
+// guard refuses requests that are not for this server or that are not reads,
+// and sets the headers that limit what a browser may do with the response.
 func (c Config) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
-		header.Set("Content-Security-Policy", policy)
+		header.Set("Content-Security-Policy", contentPolicy)
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Referrer-Policy", "no-referrer")
 		header.Set("Cross-Origin-Resource-Policy", "same-origin")
 		header.Set("Cache-Control", "no-store")
 		switch {
 		case c.Loopback && !onLoopback(r.Host):
-			http.Error(w, fmt.Sprintf("this agent answers on loopback only: ask for localhost, not for %q", r.Host), http.StatusForbidden)
+			http.Error(w, fmt.Sprintf("this agent listens on loopback only (use localhost instead of %q)", r.Host), http.StatusForbidden)
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			header.Set("Allow", "GET, HEAD")
-			http.Error(w, "nothing can be changed here: only GET and HEAD are answered", http.StatusMethodNotAllowed)
+			http.Error(w, "this server is read-only: it answers only GET and HEAD", http.StatusMethodNotAllowed)
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -97,25 +99,25 @@ func onLoopback(host string) bool {
 
 func (c Config) healthz(w http.ResponseWriter, _ *http.Request) {
 	if !c.Alive() {
-		http.Error(w, "the agent's loop does not turn", http.StatusServiceUnavailable)
+		http.Error(w, "the agent's loop has stopped", http.StatusServiceUnavailable)
 		return
 	}
-	say(w, "ok")
+	writeLine(w, "ok")
 }
 
 func (c Config) readyz(w http.ResponseWriter, _ *http.Request) {
-	report := c.Report()
+	agent := c.Report()
 	switch {
-	case report.Trouble != "":
-		http.Error(w, strings.Join(strings.Fields(report.Trouble), " "), http.StatusServiceUnavailable)
-	case report.SyncedAt.IsZero():
-		http.Error(w, "the agent has not compared the specs with the host yet", http.StatusServiceUnavailable)
+	case agent.Trouble != "":
+		http.Error(w, strings.Join(strings.Fields(agent.Trouble), " "), http.StatusServiceUnavailable)
+	case agent.SyncedAt.IsZero():
+		http.Error(w, "the agent has not synced yet", http.StatusServiceUnavailable)
 	default:
-		say(w, "ok")
+		writeLine(w, "ok")
 	}
 }
 
-func say(w http.ResponseWriter, line string) {
+func writeLine(w http.ResponseWriter, line string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprintln(w, line)
 }
@@ -127,5 +129,5 @@ func (c Config) status(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(append(text, '\n')) // an error only says that the one who asked is gone
+	w.Write(append(text, '\n')) // an error means that the client has disconnected
 }

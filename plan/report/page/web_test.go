@@ -18,14 +18,14 @@ import (
 	"carrel/plan/state"
 )
 
-// noon is when the tests look.
+// noon is the time of all tests.
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
 func before(d time.Duration) time.Time { return noon.Add(-d) }
 
 func ref[T any](v T) *T { return &v }
 
-// calm is what an agent says when there is nothing to do.
+// calm is the report of an agent that has nothing to do.
 func calm() report.Agent {
 	return report.Agent{
 		Agent: state.Agent{
@@ -42,7 +42,7 @@ func calm() report.Agent {
 	}
 }
 
-// busy is what an agent says when everything that can be is there.
+// busy is a report in which every section of the page has content.
 func busy() report.Agent {
 	r := calm()
 	r.Working = []string{"indexer", "ghcr.io/team/indexer:3"}
@@ -68,12 +68,12 @@ func busy() report.Agent {
 	return r
 }
 
-// serving is a handler of this report, of an agent that is well.
+// serving is the configuration of a server of this report. The agent runs.
 func serving(r report.Agent) page.Config {
 	metrics := prometheus.NewRegistry()
-	report := func() report.Agent { return r }
-	metrics.MustRegister(page.Collector(report))
-	return page.Config{Report: report, Alive: func() bool { return true }, Metrics: metrics, Now: func() time.Time { return noon }}
+	current := func() report.Agent { return r }
+	metrics.MustRegister(page.Collector(current))
+	return page.Config{Report: current, Alive: func() bool { return true }, Metrics: metrics, Now: func() time.Time { return noon }}
 }
 
 func ask(c page.Config, method, target string) *httptest.ResponseRecorder {
@@ -93,20 +93,20 @@ func TestAnswers(t *testing.T) {
 		want   string // the code, and the first line
 	}{
 		"healthy":          {serving(calm()), "GET /healthz", "200 ok"},
-		"stuck":            {stuck, "GET /healthz", "503 the agent's loop does not turn"},
+		"stuck":            {stuck, "GET /healthz", "503 the agent's loop has stopped"},
 		"healthy, blind":   {serving(blind), "GET /healthz", "200 ok"},
 		"ready":            {serving(busy()), "GET /readyz", "200 ok"},
 		"blind":            {serving(blind), "GET /readyz", "503 containerd does not answer: /run/containerd/containerd.sock"},
-		"not looked yet":   {serving(early), "GET /readyz", "503 the agent has not compared the specs with the host yet"},
+		"not synced yet":   {serving(early), "GET /readyz", "503 the agent has not synced yet"},
 		"page":             {serving(calm()), "GET /", "200 <!doctype html>"},
 		"page, head":       {serving(calm()), "HEAD /", "200 <!doctype html>"}, // the server leaves the body out
 		"stuck page":       {stuck, "GET /", "200 <!doctype html>"},
 		"no report at all": {serving(report.Agent{}), "GET /", "200 <!doctype html>"},
 		"status":           {serving(calm()), "GET /status", "200 {"},
 		"metrics":          {serving(calm()), "GET /metrics", "200 # HELP carrel_backoff_images Images whose pull failed, and which the agent retries later."},
-		"post":             {serving(calm()), "POST /", "405 nothing can be changed here: only GET and HEAD are answered"},
-		"delete":           {serving(calm()), "DELETE /status", "405 nothing can be changed here: only GET and HEAD are answered"},
-		"options":          {serving(calm()), "OPTIONS /metrics", "405 nothing can be changed here: only GET and HEAD are answered"},
+		"post":             {serving(calm()), "POST /", "405 this server is read-only: it answers only GET and HEAD"},
+		"delete":           {serving(calm()), "DELETE /status", "405 this server is read-only: it answers only GET and HEAD"},
+		"options":          {serving(calm()), "OPTIONS /metrics", "405 this server is read-only: it answers only GET and HEAD"},
 		"elsewhere":        {serving(calm()), "GET /page.html", "404 404 page not found"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,8 +135,8 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// TestHosts is about DNS rebinding: a name of a stranger that points to
-// loopback is no name of this server.
+// TestHosts is about DNS rebinding: a server on loopback refuses every host
+// name but its own, even when the name points to loopback.
 func TestHosts(t *testing.T) {
 	const refused = http.StatusForbidden
 	for host, want := range map[string]int{

@@ -9,7 +9,7 @@ import (
 	"carrel/plan/report"
 )
 
-// At is a time as one sees it from now.
+// At is a time relative to now.
 func (p page) At(at time.Time) moment { return moment{at: at, now: p.Now} }
 
 // Several is a number of things in words.
@@ -30,10 +30,10 @@ func (page) Took(d time.Duration) string {
 	return d.Round(100 * time.Millisecond).String()
 }
 
-// moment is a time as one sees it from now.
+// moment is a time relative to another one, now.
 type moment struct{ at, now time.Time }
 
-// Words are for example "3 minutes ago", or "in 3 minutes".
+// Words is for example "3 minutes ago" or "in 3 minutes".
 func (m moment) Words() string {
 	switch ahead := m.at.Sub(m.now); {
 	case ahead >= time.Second:
@@ -51,25 +51,25 @@ func (m moment) Stamp() string { return m.at.UTC().Format(time.RFC3339) }
 // Exact is the exact time for people.
 func (m moment) Exact() string { return m.at.UTC().Format("Monday, 2 January 2006, 15:04:05 UTC") }
 
-// row is one workspace.
+// row is one workspace in a table.
 type row struct {
 	report.Status
-	Pending bool   // a change of it waits for a person
+	Pending bool   // a change of it needs approval
 	Working bool   // it is being changed
 	Foreign string // its set, when that is not the agent's
 	now     time.Time
 }
 
-// Trouble reports whether a workspace needs a look. That one stopped is none:
-// its spec may want that.
-func (r row) Trouble() bool {
+// Unhealthy reports whether a workspace needs attention. One that is stopped
+// needs none: its spec may say so.
+func (r row) Unhealthy() bool {
 	if r.State == report.StateRunning || r.State.Idle() {
 		return r.Pending || r.LastError != "" || r.Restarts > 0 || r.NextRetry != nil
 	}
 	return true
 }
 
-// Kind is how a state looks: good, busy, idle or bad.
+// Kind is the CSS class of the state: good, busy, idle or bad.
 func (r row) Kind() string {
 	switch {
 	case r.Working:
@@ -82,7 +82,7 @@ func (r row) Kind() string {
 	return "bad"
 }
 
-// Remarks are what is to be said beside the state.
+// Remarks is the text beside the state.
 func (r row) Remarks() string {
 	var words []string
 	if r.Working {
@@ -92,18 +92,18 @@ func (r row) Remarks() string {
 		words = append(words, fmt.Sprintf("exit code %d", *r.ExitCode))
 	}
 	if r.OOMKills > 0 {
-		words = append(words, "was out of memory")
+		words = append(words, "out of memory")
 	}
 	if r.Restarts > 0 {
 		words = append(words, "restarted "+several(r.Restarts, "time", "times"))
 	}
 	if r.Pending {
-		words = append(words, "a change waits for a person")
+		words = append(words, "needs approval")
 	}
 	return strings.Join(words, ", ")
 }
 
-// Since is when it came into its state; nil when that is not known.
+// Since is when the workspace entered its state; nil when that is not known.
 func (r row) Since() *moment {
 	if r.UpSince != nil {
 		return r.moment(r.UpSince)
@@ -111,8 +111,8 @@ func (r row) Since() *moment {
 	return r.moment(r.ExitedAt)
 }
 
-// Next is when the agent tries again; nil when it does not have to.
-func (r row) Next() *moment { return r.moment(r.NextRetry) }
+// Retry is when the agent retries; nil when nothing failed.
+func (r row) Retry() *moment { return r.moment(r.NextRetry) }
 
 func (r row) moment(at *time.Time) *moment {
 	if at == nil || at.IsZero() {
@@ -121,7 +121,7 @@ func (r row) moment(at *time.Time) *moment {
 	return &moment{at: *at, now: r.now}
 }
 
-// ShortDigest is how much of a digest a person reads.
+// ShortDigest is the beginning of the image's digest, for people.
 func (r row) ShortDigest() string {
 	_, hex, _ := strings.Cut(r.Digest, ":")
 	return hex[:min(digestShown, len(hex))]

@@ -16,15 +16,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
-// archiveOf builds an archive and gives its bytes.
+// archiveOf builds an archive and returns its content.
 func archiveOf(t *testing.T, version string) []byte {
 	t.Helper()
 	dir := t.TempDir()
-	agent, out := filepath.Join(dir, "agent"), filepath.Join(dir, "agent.tar")
-	if err := os.WriteFile(agent, []byte("the program"), 0o755); err != nil {
+	program, out := filepath.Join(dir, "bot"), filepath.Join(dir, "bot.tar")
+	if err := os.WriteFile(program, []byte("the program"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := build(agent, version, out); err != nil {
+	if err := build(program, version, out); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(out)
@@ -50,7 +50,7 @@ func TestImageIsWhatAWorkspaceNeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := v1.Config{
-		Entrypoint: []string{"/agent"}, Env: []string{"PATH=/", "AGENT_VERSION=v7"},
+		Entrypoint: []string{"/bot"}, Env: []string{"PATH=/", "BOT_VERSION=v7"},
 		User: "1000:1000", WorkingDir: "/data", StopSignal: "SIGTERM",
 	}
 	if diff := cmp.Diff(want, config.Config); diff != "" {
@@ -74,7 +74,7 @@ func TestImageIsWhatAWorkspaceNeeds(t *testing.T) {
 	eachEntry(t, files, func(header *tar.Header, _ io.Reader) {
 		got = append(got, file{header.Name, header.Mode, header.Uid})
 	})
-	wantFiles := []file{{"agent", 0o755, 0}, {"data/", 0o750, user}, {"data/README", 0o644, user}}
+	wantFiles := []file{{"bot", 0o755, 0}, {"data/", 0o750, user}, {"data/README", 0o644, user}}
 	if diff := cmp.Diff(wantFiles, got); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}

@@ -1,7 +1,7 @@
-// Command image puts the example agent into an OCI archive, without a registry
+// Command image puts the example bot into an OCI archive, without a registry
 // and without any other tool.
 //
-//	go run ./examples/agent/image -agent bin/agent -version v1 -o agent-v1.tar
+//	go run ./examples/bot/image -program bin/bot -version v1 -o bot-v1.tar
 //
 // The same program and version give the same digest.
 package main
@@ -27,25 +27,25 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// user is the agent's: it owns its data and nothing else.
+// user is the user of the bot. It owns the data and nothing else.
 const user = 1000
 
 func main() {
-	agent := flag.String("agent", "", "the agent's binary, statically linked")
-	version := flag.String("version", "v1", "the version that the agent says it is")
-	out := flag.String("o", "agent.tar", "the archive to write")
+	program := flag.String("program", "", "the binary of the bot, statically linked")
+	version := flag.String("version", "v1", "the version that the bot shows")
+	out := flag.String("o", "bot.tar", "the archive to write")
 	flag.Parse()
-	if err := build(*agent, *version, *out); err != nil {
+	if err := build(*program, *version, *out); err != nil {
 		log.Fatal("image: ", err)
 	}
 }
 
-func build(agent, version, out string) error {
-	program, err := os.ReadFile(agent)
+func build(program, version, out string) error {
+	binary, err := os.ReadFile(program)
 	if err != nil {
 		return err
 	}
-	files, err := layer(program)
+	files, err := layer(binary)
 	if err != nil {
 		return err
 	}
@@ -59,8 +59,8 @@ func build(agent, version, out string) error {
 	}
 	config.OS, config.Architecture = "linux", runtime.GOARCH
 	config.Config = v1.Config{
-		Entrypoint: []string{"/agent"},
-		Env:        []string{"PATH=/", "AGENT_VERSION=" + version},
+		Entrypoint: []string{"/bot"},
+		Env:        []string{"PATH=/", "BOT_VERSION=" + version},
 		User:       "1000:1000",
 		WorkingDir: "/data",
 		StopSignal: "SIGTERM",
@@ -72,8 +72,8 @@ func build(agent, version, out string) error {
 	return archive(image, out)
 }
 
-// layer is the agent, and the folder of its data with a first file in it.
-func layer(program []byte) (v1.Layer, error) {
+// layer has the binary, and the data folder with one file in it.
+func layer(binary []byte) (v1.Layer, error) {
 	var buffer bytes.Buffer
 	w := tar.NewWriter(&buffer)
 	welcome := []byte("This folder is the workspace's data. It outlives the container.\n")
@@ -81,7 +81,7 @@ func layer(program []byte) (v1.Layer, error) {
 		header  tar.Header
 		content []byte
 	}{
-		{tar.Header{Name: "agent", Mode: 0o755, Typeflag: tar.TypeReg}, program},
+		{tar.Header{Name: "bot", Mode: 0o755, Typeflag: tar.TypeReg}, binary},
 		{tar.Header{Name: "data/", Mode: 0o750, Typeflag: tar.TypeDir, Uid: user, Gid: user}, nil},
 		{tar.Header{Name: "data/README", Mode: 0o644, Typeflag: tar.TypeReg, Uid: user, Gid: user}, welcome},
 	} {

@@ -1,6 +1,6 @@
-// Command agent is the program of the example workspaces: it notes each of its
-// starts in its data, and shows the notes over HTTP until it is stopped. PORT is
-// the port of the loopback on which it listens, 8080 when it is not set.
+// Command bot is the program of the example workspaces. It records each of its
+// starts in a file below /data and serves that file over HTTP on loopback, at the
+// port in PORT (default 8080).
 package main
 
 import (
@@ -17,32 +17,32 @@ import (
 	"time"
 )
 
-// stopTimeout is how long requests may take to end when the agent is stopped.
+// stopTimeout is how long requests may take to end when the bot is stopped.
 const stopTimeout = 2 * time.Second
 
 func main() {
 	if err := run(); err != nil {
-		log.Fatal("agent: ", err)
+		log.Fatal("bot: ", err)
 	}
 }
 
 func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	version := cmp.Or(os.Getenv("AGENT_VERSION"), "unknown")
-	notes := filepath.Join(cmp.Or(os.Getenv("AGENT_DATA"), "/data"), "starts.log")
-	if err := note(notes, version); err != nil {
+	version := cmp.Or(os.Getenv("BOT_VERSION"), "unknown")
+	starts := filepath.Join(cmp.Or(os.Getenv("BOT_DATA"), "/data"), "starts.log")
+	if err := record(starts, version); err != nil {
 		return err
 	}
 	server := &http.Server{
 		Addr: "127.0.0.1:" + cmp.Or(os.Getenv("PORT"), "8080"),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			text, err := os.ReadFile(notes)
+			text, err := os.ReadFile(starts)
 			if err != nil {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
 				return
 			}
-			fmt.Fprintf(w, "this is agent %s, and its data remembers:\n%s", version, text)
+			fmt.Fprintf(w, "this is bot %s; its data has:\n%s", version, text)
 		}),
 		ReadHeaderTimeout: stopTimeout,
 	}
@@ -53,16 +53,16 @@ func run() error {
 		defer cancel()
 		stopped <- server.Shutdown(ending)
 	}()
-	log.Printf("agent %s: serving %s at %s", version, notes, server.Addr)
+	log.Printf("bot %s: serving %s at %s", version, starts, server.Addr)
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
-	log.Print("agent: stopped")
+	log.Print("bot: stopped")
 	return <-stopped
 }
 
-// note appends a line for this start.
-func note(path, version string) error {
+// record appends a line for this start.
+func record(path, version string) error {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
