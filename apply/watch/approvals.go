@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"carrel/plan/decide"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/decide"
 	"carrel/plan/state"
 )
 

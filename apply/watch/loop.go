@@ -1,12 +1,12 @@
 package watch
 
 import (
-	"carrel/plan/decide"
 	"context"
 	"maps"
 	"slices"
 	"time"
 
+	"carrel/plan/decide"
 	"carrel/plan/state"
 )
 

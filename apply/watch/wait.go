@@ -12,12 +12,12 @@ package watch
 // While a workspace waits, it keeps running as it was applied last: keeprunning.go.
 
 import (
-	"carrel/plan/decide"
 	"fmt"
 	"strings"
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/decide"
 	"carrel/plan/state"
 	"carrel/spec"
 )

@@ -1,11 +1,11 @@
 package watch
 
 import (
-	"carrel/plan/decide"
 	"testing"
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/decide"
 )
 
 // TestBlocker checks each reason why a workspace waits, and that the first one

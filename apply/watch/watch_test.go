@@ -1,7 +1,6 @@
 package watch_test
 
 import (
-	"carrel/plan/decide"
 	"errors"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"carrel/apply/watch"
 	"carrel/drivers/drivertest/memory"
 	"carrel/plan"
+	"carrel/plan/decide"
 	"carrel/plan/state"
 	"carrel/spec"
 )

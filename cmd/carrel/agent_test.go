@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"carrel/plan/report"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"carrel/plan/report"
 )
 
 // watcher is an agent in a process of its own.

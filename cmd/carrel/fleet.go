@@ -1,7 +1,6 @@
 package main
 
 import (
-	"carrel/plan/decide"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"carrel/drivers"
 	"carrel/drivers/records"
 	"carrel/plan"
+	"carrel/plan/decide"
 	"carrel/plan/report"
 	"carrel/plan/state"
 	"carrel/spec"

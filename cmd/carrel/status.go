@@ -1,7 +1,6 @@
 package main
 
 import (
-	"carrel/plan/decide"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"carrel/drivers"
 	"carrel/drivers/containerd"
 	"carrel/drivers/records"
+	"carrel/plan/decide"
 	"carrel/plan/report"
 	"carrel/plan/state"
 	"carrel/spec"

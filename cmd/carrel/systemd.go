@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"carrel/plan/report"
-
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"carrel/plan/report"
 )
 
 // systemd reports the state of the agent to systemd, as sd_notify(3) describes

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"carrel/plan/report"
 	"net"
 	"os"
 	"path/filepath"
@@ -9,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"carrel/plan/report"
 )
 
 // TestSystemdIsNotified takes the place of systemd: it receives what the agent sends.

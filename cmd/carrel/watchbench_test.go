@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"carrel/plan/report"
-
 	apievents "github.com/containerd/containerd/api/events"
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/typeurl/v2"
+
+	"carrel/plan/report"
 )
 
 // benchWatched is how many workspaces the agent has in BenchmarkMemory.

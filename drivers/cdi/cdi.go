@@ -7,7 +7,6 @@
 package cdi
 
 import (
-	"carrel/plan/state"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -25,6 +24,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 	"tags.cncf.io/container-device-interface/pkg/parser"
+
+	"carrel/plan/state"
 )
 
 // Driver reads the CDI files of some folders.

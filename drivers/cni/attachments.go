@@ -1,11 +1,12 @@
 package cni
 
 import (
-	"carrel/plan/state"
 	"context"
 	"net"
 	"path/filepath"
 	"slices"
+
+	"carrel/plan/state"
 )
 
 // Attachments are all networks that workspaces were given, sorted by workspace:

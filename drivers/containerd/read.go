@@ -1,7 +1,6 @@
 package containerd
 
 import (
-	"carrel/plan/state"
 	"context"
 	"fmt"
 	"maps"
@@ -15,6 +14,8 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/distribution/reference"
 	"golang.org/x/sync/errgroup"
+
+	"carrel/plan/state"
 )
 
 // The labels that make a container carrel's, and the extension that keeps the

@@ -1,7 +1,6 @@
 package records_test
 
 import (
-	"carrel/plan/decide"
 	"errors"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 
 	"carrel/drivers/records"
 	"carrel/plan"
+	"carrel/plan/decide"
 	"carrel/plan/state"
 	"carrel/spec"
 )

@@ -1,7 +1,6 @@
 package records_test
 
 import (
-	"carrel/plan/decide"
 	"context"
 	"database/sql"
 	"errors"
@@ -18,6 +17,7 @@ import (
 	"carrel/drivers/drivertest"
 	"carrel/drivers/records"
 	"carrel/plan"
+	"carrel/plan/decide"
 	"carrel/plan/state"
 	"carrel/spec"
 )

@@ -1,10 +1,10 @@
 package report
 
 import (
-	"carrel/plan/decide"
 	"fmt"
 	"time"
 
+	"carrel/plan/decide"
 	"carrel/plan/state"
 )
 

@@ -1,11 +1,11 @@
 package report
 
 import (
-	"carrel/plan/decide"
 	"fmt"
 	"strings"
 
 	"carrel/plan"
+	"carrel/plan/decide"
 )
 
 // effect is what a person who uses the workspace will notice of a change, for

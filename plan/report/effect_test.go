@@ -1,11 +1,11 @@
 package report_test
 
 import (
-	"carrel/plan/decide"
 	"testing"
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/decide"
 	"carrel/plan/report"
 	"carrel/spec"
 )

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"carrel/plan/decide"
 	"cmp"
 	"fmt"
 	"maps"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/decide"
 	"carrel/plan/state"
 	"carrel/spec"
 )

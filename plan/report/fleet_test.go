@@ -2,7 +2,6 @@ package report_test
 
 import (
 	"bytes"
-	"carrel/plan/decide"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"carrel/plan"
+	"carrel/plan/decide"
 	"carrel/plan/report"
 	"carrel/plan/state"
 	"carrel/schema"

@@ -7,7 +7,6 @@
 package report
 
 import (
-	"carrel/plan/decide"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"strings"
 
 	"carrel/plan"
+	"carrel/plan/decide"
 )
 
 // Version is the version of a plan's JSON form, schema/plan.schema.json.

@@ -4,9 +4,9 @@ import (
 	"strings"
 	"time"
 
-	"carrel/plan/report"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"carrel/plan/report"
 )
 
 var (

@@ -15,10 +15,10 @@ import (
 	"strings"
 	"time"
 
-	"carrel/plan/report"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"carrel/plan/report"
 )
 
 // Config is what Handler serves, and to whom.

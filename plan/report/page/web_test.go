@@ -1,7 +1,6 @@
 package page_test
 
 import (
-	"carrel/plan/decide"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"carrel/plan/decide"
 	"carrel/plan/report"
 	"carrel/plan/report/page"
 	"carrel/plan/state"

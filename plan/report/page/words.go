@@ -1,11 +1,11 @@
 package page
 
 import (
-	"carrel/plan/decide"
 	"fmt"
 	"strings"
 	"time"
 
+	"carrel/plan/decide"
 	"carrel/plan/report"
 )
 
