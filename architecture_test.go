@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 
 	"apply":                 {"plan", "plan/state", "spec"},
 	"apply/watch":           {"apply", "plan", "plan/decide", "plan/state", "spec"},
+	"apply/watch/files":     {},
 	"apply/watch/agenthost": {"apply/watch", "plan/state"},
 
 	"drivers/containerd":        {"plan", "plan/state", "schema", "spec"},
@@ -44,7 +45,7 @@ var mayImport = map[string][]string{
 	"drivers/drivertest/memory": {"plan", "plan/state", "spec"},
 
 	"cmd/carrel": {
-		"apply", "apply/watch", "apply/watch/agenthost", "drivers", "drivers/cdi", "drivers/containerd", "drivers/records", "drivers/volumes",
+		"apply", "apply/watch", "apply/watch/agenthost", "apply/watch/files", "drivers", "drivers/cdi", "drivers/containerd", "drivers/records", "drivers/volumes",
 		"plan", "plan/decide", "plan/report", "plan/report/page", "plan/state", "schema", "spec", "spec/lastvalid", "spec/policy",
 	},
 	"examples/bot":       {},

@@ -33,7 +33,7 @@ func lower(f decide.Frame, d decide.Decision, w *World) (Change, error) {
 // claim makes a workspace that any host may have this host's, before anything
 // else is done.
 func (b *builder) claim() {
-	if b.Goal.Record == decide.SaveRecord && b.Record == nil && b.Desired.Host == "" && b.world.Shared {
+	if b.Goal.Record == decide.SaveRecord && b.Record == nil && b.Desired.Host == "" && b.frame.Now.Shared {
 		b.add(ClaimRecord{Workspace: b.Name, Set: b.frame.Set.Name, Host: b.frame.Now.Host, Source: b.Desired.Source})
 	}
 }
@@ -91,7 +91,7 @@ func (b *builder) update() {
 // start anew. What is left of a process that has ended goes with it.
 func (b *builder) endProcess() {
 	ends := b.Goal.Process == decide.StopProcess || b.Goal.Process == decide.PauseProcess || b.Goal.Process == decide.RestartProcess
-	if b.Instance != nil && (ends || b.replaced()) && b.Instance.Task.Status != state.TaskNone {
+	if b.Instance != nil && (ends || b.Goal.Replaces()) && b.Instance.Task.Status != state.TaskNone {
 		b.disturb()
 		step := StopTask{Container: b.Instance.ID, GracePeriod: spec.Default().Stop.GracePeriod}
 		if was := b.Applied(); was != nil {
@@ -102,11 +102,6 @@ func (b *builder) endProcess() {
 	if b.Goal.Process == decide.StopProcess && b.Goal.Instance != decide.MakeInstance {
 		b.detach()
 	}
-}
-
-// replaced reports whether the instance goes.
-func (b *builder) replaced() bool {
-	return b.Goal.Instance == decide.MakeInstance || b.Goal.Instance == decide.DeleteInstance
 }
 
 // keepData does with the data of the workspace what was decided, while no
@@ -171,7 +166,7 @@ func (b *builder) moveData() {
 // replaceContainer deletes the container, fills the volume, and makes the new
 // container, each if that was decided.
 func (b *builder) replaceContainer() {
-	if b.Instance != nil && b.replaced() {
+	if b.Instance != nil && b.Goal.Replaces() {
 		b.disturb()
 		b.add(DeleteContainer{Container: b.Instance.ID})
 	}

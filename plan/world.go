@@ -20,18 +20,21 @@ import (
 // A World made from an observation knows no content of volumes: their Files are
 // nil. It shares values with the observation and changes none of them.
 type World struct {
-	Host       string
-	Shared     bool      // whether other hosts use the store too
-	Time       time.Time // now; it stands still while steps are simulated
-	VolumesDir string
-	Devices    state.Devices
-	Absent     map[string]bool
+	Time    time.Time // now; it stands still while steps are simulated
+	Devices state.Devices
 
 	Records   map[string]state.Record     // by workspace
 	Instances map[string]*state.Instance  // by id
 	Images    map[string]state.Image      // by the image as specs write it
 	Networks  map[string]state.Attachment // by workspace
+	Data
 
+	observed   state.State // for what no step changes: the host, its folders
+	namespaces uint64      // the highest number of a network namespace
+}
+
+// Data is all data of a world.
+type Data struct {
 	Volumes         map[string]Files  // by workspace
 	Preserved       map[string][]Kept // by workspace, oldest first
 	Trash           map[string][]Kept // by workspace, oldest first
@@ -39,9 +42,6 @@ type World struct {
 	RootFilesystems map[string]Files  // by key: what each has at the data path
 	Folders         map[string]Files  // of the host, by path; archives of data too
 	ImageData       map[string]Files  // by name: what an image has at the data path
-
-	cni        string
-	namespaces uint64 // the highest number of a network namespace
 }
 
 // Files are the files of a folder: content by path.
@@ -59,11 +59,13 @@ type Kept struct {
 // NewWorld is the observed host.
 func NewWorld(now state.State) *World {
 	w := &World{
-		Host: now.Host, Shared: now.Shared, Time: now.Time, VolumesDir: now.VolumesDir, Devices: now.Devices, Absent: now.Absent, cni: now.CNI,
+		Time: now.Time, Devices: now.Devices, observed: now,
 		Records: make(map[string]state.Record, len(now.Records)), Instances: make(map[string]*state.Instance, len(now.Instances)),
 		Images: maps.Clone(now.Images), Networks: make(map[string]state.Attachment, len(now.Networks)),
-		Volumes: make(map[string]Files, len(now.Volumes)), Preserved: map[string][]Kept{}, Trash: map[string][]Kept{},
-		Extracted: map[string]Files{}, RootFilesystems: map[string]Files{}, Folders: map[string]Files{}, ImageData: map[string]Files{},
+		Data: Data{
+			Volumes: make(map[string]Files, len(now.Volumes)), Preserved: map[string][]Kept{}, Trash: map[string][]Kept{},
+			Extracted: map[string]Files{}, RootFilesystems: map[string]Files{}, Folders: map[string]Files{}, ImageData: map[string]Files{},
+		},
 	}
 	if w.Images == nil {
 		w.Images = map[string]state.Image{}
@@ -103,8 +105,9 @@ func (w *World) Do(s Step) error { return s.simulate(w) }
 
 // State is the world as an observation of it.
 func (w *World) State() state.State {
+	o := w.observed
 	now := state.State{
-		Host: w.Host, Shared: w.Shared, Time: w.Time, VolumesDir: w.VolumesDir, Devices: w.Devices, Absent: w.Absent, CNI: w.cni,
+		Host: o.Host, Shared: o.Shared, Time: w.Time, VolumesDir: o.VolumesDir, Devices: w.Devices, Absent: o.Absent, CNI: o.CNI,
 		Images: maps.Clone(w.Images),
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.Records)) {
@@ -141,7 +144,7 @@ func (w *World) State() state.State {
 	return now
 }
 
-func (w *World) volumePath(workspace string) string { return w.VolumesDir + "/" + workspace }
+func (w *World) volumePath(workspace string) string { return w.observed.VolumesDir + "/" + workspace }
 
 // container is a copy of an instance that the world has from now on, for a
 // change of it.

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"carrel/apply/watch"
+	"carrel/apply/watch/files"
 	"carrel/drivers"
 	"carrel/drivers/containerd"
 	"carrel/plan"
@@ -103,8 +104,8 @@ func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []st
 	host := newAgentHost(c, o.parallel, log)
 	defer func() { err = errors.Join(err, host.drivers.Shut()) }()
 	registry, wakes, notify := prometheus.NewRegistry(), make(chan watch.Wake), &systemd{log: log}
-	files := watch.NewFiles(all, o.poll, log, func() { wake(ctx, wakes, watch.Wake{Kind: watch.FilesChanged}) })
-	load, err := newLoader(c, o.policy, paths, files.Follow, log)
+	specs := files.New(all, o.poll, log, func() { wake(ctx, wakes, watch.Wake{Kind: watch.FilesChanged}) })
+	load, err := newLoader(c, o.policy, paths, specs.Follow, log)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []st
 	return serve(ctx, listener, log, handler, func(ctx context.Context) {
 		defer context.AfterFunc(ctx, notify.stopping)()
 		var waking sync.WaitGroup
-		waking.Go(func() { files.Run(ctx) })
+		waking.Go(func() { specs.Run(ctx) })
 		waking.Go(func() { host.events(ctx, log, wakes) })
 		waking.Go(func() { reloads(ctx, notify, wakes) })
 		waking.Go(func() { notify.watchdog(ctx, agent.Alive) })

@@ -54,6 +54,9 @@ type Goal struct {
 	KeepTrash bool // the change is not about data: what was discarded is left
 }
 
+// Replaces reports whether the instance that there is goes.
+func (g Goal) Replaces() bool { return g.Instance == MakeInstance || g.Instance == DeleteInstance }
+
 // Fetch is what brings the desired image to the host.
 type Fetch int
 
@@ -171,11 +174,11 @@ func (f Frame) adopt(d *Decision) {
 
 // compare decides about a workspace that has an instance of an applied spec.
 func (f Frame) compare(d *Decision, applied spec.Workspace) {
-	image, note := f.movedImage(d.Subject, applied)
+	image, note := d.movedImage(applied, f.Back)
 	if note != "" {
 		d.Notes = append(d.Notes, note)
 	}
-	d.Fields = slices.Concat(compare(applied, *d.Desired), image, f.changedDevices(d.Subject))
+	d.Fields = slices.Concat(compare(applied, *d.Desired), image, d.changedDevices(f.Now.Devices))
 	// On the way back, an instance that was made after data was discarded is a new
 	// one, which never had it.
 	discarded := f.Back && !d.Data.Trash.IsZero() && !d.Instance.CreatedAt.Before(d.Data.Trash)
@@ -267,7 +270,7 @@ func (f Frame) run(d *Decision) {
 	case task.Alive() && task.Status != state.TaskPaused:
 		d.repair()
 	case d.Desired.AutoStart || d.RunAnyway:
-		d.then(ActionStart, CostNone, f.whyNotRunning(task))
+		d.then(ActionStart, CostNone, whyNotRunning(task, f.Now.Time))
 		d.Goal.Process = RunProcess
 	default:
 		d.rest()

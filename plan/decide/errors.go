@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -20,7 +21,7 @@ func (f Frame) impossible(s Subject) (errs spec.Errors) {
 	}
 	for i, name := range w.Devices {
 		if _, here := f.Now.Devices.Found[name]; !here {
-			errs.Add(w.At(at("devices", i)), f.devices(), "this host has no device %q", name)
+			errs.Add(w.At(at("devices", i)), listDevices(f.Now.Devices), "this host has no device %q", name)
 		}
 	}
 	for i, m := range w.Mounts {
@@ -47,9 +48,9 @@ func at(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
 // MaxNamed is how many names a hint lists.
 const MaxNamed = 8
 
-// devices says which devices there are, and where they were looked for.
-func (f Frame) devices() string {
-	names := slices.Sorted(maps.Keys(f.Now.Devices.Found))
+// listDevices says which devices a host has, and where they were searched.
+func listDevices(here state.Devices) string {
+	names := slices.Sorted(maps.Keys(here.Found))
 	has := "it has none"
 	switch {
 	case len(names) > MaxNamed:
@@ -57,7 +58,7 @@ func (f Frame) devices() string {
 	case len(names) > 0:
 		has = "it has " + strings.Join(names, ", ")
 	}
-	return has + "; searched " + strings.Join(f.Now.Devices.Folders, ", ")
+	return has + "; searched " + strings.Join(here.Folders, ", ")
 }
 
 // fetchImage decides how the image of a new instance comes to the host, and that
@@ -86,7 +87,7 @@ func (f Frame) fetchImage(d *Decision) {
 // movedImage is the difference when the image has the same name in the spec and
 // another content at its source; or a note on why that cannot be told. On the way
 // back, the source is the image that ran.
-func (f Frame) movedImage(s Subject, applied spec.Workspace) (changed []Field, note string) {
+func (s Subject) movedImage(applied spec.Workspace, back bool) (changed []Field, note string) {
 	w, ran := s.Desired, s.Instance.Digest
 	if applied.Image != w.Image {
 		return nil, ""
@@ -95,7 +96,7 @@ func (f Frame) movedImage(s Subject, applied spec.Workspace) (changed []Field, n
 		note = fmt.Sprintf("%s: cannot tell whether image %s has moved: %s", s.Name, w.Image, s.Image.Err)
 	}
 	_, archive := w.Archive()
-	asked := archive || w.ImagePullPolicy == spec.PullAlways || f.Back // or else it was asked for another workspace
+	asked := archive || w.ImagePullPolicy == spec.PullAlways || back // or else it was asked for another workspace
 	if !asked || s.Image.Source == "" || ran == "" || s.Image.Source == ran {
 		return nil, note
 	}
@@ -105,11 +106,11 @@ func (f Frame) movedImage(s Subject, applied spec.Workspace) (changed []Field, n
 // changedDevices is the difference between what the devices of an instance
 // resolved to when it was made and what they do now, as after an update of a
 // driver.
-func (f Frame) changedDevices(s Subject) []Field {
+func (s Subject) changedDevices(now state.Devices) []Field {
 	var changed fields
 	for _, name := range s.Desired.Devices {
 		if was, known := s.Instance.Devices[name]; known {
-			changed.add(CostReplace, "what device "+name+" resolves to", was, f.Now.Devices.Found[name])
+			changed.add(CostReplace, "what device "+name+" resolves to", was, now.Found[name])
 		}
 	}
 	return changed

@@ -48,10 +48,10 @@ func (s Subject) staleRecord() string {
 }
 
 // whyNotRunning is why the process of an instance has to be started.
-func (f Frame) whyNotRunning(t state.Task) string {
+func whyNotRunning(t state.Task, now time.Time) string {
 	switch t.Status {
 	case state.TaskStopped:
-		return fmt.Sprintf("exited %d%s%s", t.ExitCode, t.ShortOfMemory(), f.ago(t.ExitedAt))
+		return fmt.Sprintf("exited %d%s%s", t.ExitCode, t.ShortOfMemory(), ago(t.ExitedAt, now))
 	case state.TaskPaused:
 		return "its task is paused"
 	case state.TaskCreated:
@@ -61,11 +61,11 @@ func (f Frame) whyNotRunning(t state.Task) string {
 	}
 }
 
-func (f Frame) ago(at time.Time) string {
-	if at.IsZero() || at.After(f.Now.Time) {
+func ago(at, now time.Time) string {
+	if at.IsZero() || at.After(now) {
 		return ""
 	}
-	return " " + Since(f.Now.Time.Sub(at)) + " ago"
+	return " " + Since(now.Sub(at)) + " ago"
 }
 
 // then adds a reason. The first action that is named is the change's own, and

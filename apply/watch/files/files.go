@@ -1,4 +1,5 @@
-package watch
+// Package files reports when spec files may have changed. It reads none of them.
+package files
 
 import (
 	"context"
@@ -18,11 +19,11 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Files reports when spec files may have changed. It watches the folders that
+// Watcher reports when spec files may have changed. It watches the folders that
 // were read, and the folders and symlinks on the path to them: a folder may appear,
 // disappear, or be replaced behind a symlink. Where the kernel does not report
 // changes (NFS, or no inotify watches left), it polls.
-type Files struct {
+type Watcher struct {
 	Paths   []string // absolute: files and folders, which need not exist yet
 	Changed func()   // called for each change, from the goroutine of Run
 	Log     *slog.Logger
@@ -31,14 +32,14 @@ type Files struct {
 	follow chan []string // the folders that were read last; it has a place for one list
 }
 
-// NewFiles makes a Files for paths.
-func NewFiles(paths []string, poll time.Duration, log *slog.Logger, changed func()) *Files {
-	return &Files{Paths: paths, Changed: changed, Log: log, Poll: poll, follow: make(chan []string, 1)}
+// New makes a Watcher for paths.
+func New(paths []string, poll time.Duration, log *slog.Logger, changed func()) *Watcher {
+	return &Watcher{Paths: paths, Changed: changed, Log: log, Poll: poll, follow: make(chan []string, 1)}
 }
 
 // Follow sets the folders that the specs were read from: they are watched from
 // now on. One goroutine calls it.
-func (f *Files) Follow(folders []string) {
+func (f *Watcher) Follow(folders []string) {
 	select {
 	case <-f.follow: // an older list that Run did not take yet
 	default:
@@ -46,9 +47,9 @@ func (f *Files) Follow(folders []string) {
 	f.follow <- folders
 }
 
-// watching is one run of Files.
+// watching is one run of a Watcher.
 type watching struct {
-	*Files
+	*Watcher
 	kernel      *fsnotify.Watcher // nil when the kernel gives none
 	unavailable string            // why it gives none
 	onPath      map[string]bool   // the Paths, and the folders and symlinks that lead to them
@@ -59,8 +60,8 @@ type watching struct {
 }
 
 // Run reports changes until ctx ends.
-func (f *Files) Run(ctx context.Context) {
-	w := &watching{Files: f, inodes: map[string]uint64{}}
+func (f *Watcher) Run(ctx context.Context) {
+	w := &watching{Watcher: f, inodes: map[string]uint64{}}
 	kernel, err := fsnotify.NewWatcher()
 	if err == nil {
 		w.kernel = kernel
@@ -77,6 +78,9 @@ func (f *Files) Run(ctx context.Context) {
 		case folders := <-f.follow:
 			w.watch(folders)
 		case event, ok := <-w.events():
+			if event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename) {
+				delete(w.inodes, event.Name) // a new folder of this name may get the same inode
+			}
 			if ok && w.matters(event.Name) {
 				f.Changed()
 			}

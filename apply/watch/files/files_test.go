@@ -1,4 +1,4 @@
-package watch_test
+package files_test
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"carrel/apply/watch"
+	"carrel/apply/watch/files"
 )
 
 // tree is a folder of specs that is watched.
@@ -24,7 +24,7 @@ type tree struct {
 	dir     string // everything is in it
 	root    string // what is watched
 	changed chan struct{}
-	files   *watch.Files
+	files   *files.Watcher
 	log     *lines
 }
 
@@ -52,7 +52,7 @@ func newTree(t *testing.T, root string) *tree {
 		t.Fatal(err)
 	}
 	b := &tree{t: t, dir: dir, root: filepath.Join(dir, root), changed: make(chan struct{}, 1), log: &lines{}}
-	b.files = watch.NewFiles([]string{b.root}, 20*time.Millisecond, slog.New(slog.NewTextHandler(b.log, nil)), func() {
+	b.files = files.New([]string{b.root}, 20*time.Millisecond, slog.New(slog.NewTextHandler(b.log, nil)), func() {
 		select {
 		case b.changed <- struct{}{}:
 		default:
