@@ -143,8 +143,8 @@ func ofData(now state.State, name string, decide func(*planner, subject)) (Plan,
 	if labelled := p.newestFirst(p.byLabel[name]); chosen.container == nil && len(labelled) > 0 && labelled[0].Host == now.Host {
 		chosen.container = labelled[0]
 	}
-	if chosen.container != nil && chosen.container.Fault != "" {
-		return Plan{}, spec.Errors{{Msg: fmt.Sprintf("container %s: %s", chosen.container.ID, chosen.container.Fault)}}
+	if chosen.container != nil && chosen.container.Unreadable != "" {
+		return Plan{}, spec.Errors{{Msg: fmt.Sprintf("container %s: %s", chosen.container.ID, chosen.container.Unreadable)}}
 	}
 	decide(p, chosen)
 	p.clean()

@@ -85,8 +85,8 @@ func (p *planner) possible(s subject) bool {
 	}
 	c, at := s.container, s.want.At("metadata.name")
 	switch {
-	case c != nil && c.Fault != "":
-		p.faults.Add(at, "", "container %s: %s", c.ID, c.Fault)
+	case c != nil && c.Unreadable != "":
+		p.faults.Add(at, "", "container %s: %s", c.ID, c.Unreadable)
 	case c != nil && c.Workspace == "" && c.Applied == nil && p.volumes[s.name]:
 		p.faults.Add(at, "delete or rename that container", "container %s is not carrel's, and workspace %s has a volume on this host", c.ID, s.name)
 	default:

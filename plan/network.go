@@ -25,10 +25,10 @@ func (p *planner) attach(s subject, change *Change, wanted spec.Network) {
 		return
 	case has != nil && ports(has.Ports) != ports(wanted.Ports):
 		p.detach(s, change)
-	case has != nil && has.Fault == "" && has.Netns != 0:
+	case has != nil && has.Broken == "" && has.Netns != 0:
 		return
-	case has != nil && has.Fault != "":
-		change.because(has.Fault)
+	case has != nil && has.Broken != "":
+		change.because(has.Broken)
 	}
 	change.Steps = append(change.Steps, AttachNetwork{Workspace: s.name, Set: p.want.Name, Ports: wanted.Ports})
 }
@@ -53,11 +53,11 @@ func (p *planner) mend(s subject, change *Change) {
 	case has == nil:
 		p.renew(s, change, "its network is not attached")
 	case has.Netns == 0:
-		p.renew(s, change, has.Fault)
+		p.renew(s, change, has.Broken)
 	case task.Netns != 0 && task.Netns != has.Netns:
 		p.renew(s, change, "its process is in another network namespace")
-	case has.Fault != "":
-		change.then(ActionRepair, CostInPlace, has.Fault)
+	case has.Broken != "":
+		change.then(ActionRepair, CostInPlace, has.Broken)
 		p.attach(s, change, s.want.Network)
 	}
 }

@@ -149,8 +149,8 @@ func each(now state.State, names []string, decide func(*planner, subject)) (Plan
 		switch {
 		case !ok:
 			faults.Add(spec.Pos{}, known(now), "no workspace of host %s is called %s", now.Host, name)
-		case s.container != nil && s.container.Fault != "":
-			faults.Add(spec.Pos{}, "", "container %s: %s", s.container.ID, s.container.Fault)
+		case s.container != nil && s.container.Unreadable != "":
+			faults.Add(spec.Pos{}, "", "container %s: %s", s.container.ID, s.container.Unreadable)
 		default:
 			decide(p, s)
 		}

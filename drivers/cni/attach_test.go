@@ -166,7 +166,7 @@ func TestSideBySide(t *testing.T) {
 	seen := map[string]bool{}
 	for _, a := range h.attachments() {
 		seen[strings.Join(a.Addresses, "")] = true
-		if a.Fault != "" {
+		if a.Broken != "" {
 			t.Errorf("%+v", a)
 		}
 	}

@@ -32,7 +32,7 @@ func (d *Driver) Attachments(ctx context.Context) ([]state.Attachment, error) {
 	strays, err := d.strays(recorded)
 	for _, workspace := range strays {
 		all = append(all, state.Attachment{
-			Workspace: workspace, Netns: inode(d.netns(workspace)), Fault: "its network namespace has no record",
+			Workspace: workspace, Netns: inode(d.netns(workspace)), Broken: "its network namespace has no record",
 		})
 	}
 	slices.SortFunc(all, func(a, b state.Attachment) int {
@@ -47,16 +47,16 @@ func (d *Driver) Attachments(ctx context.Context) ([]state.Attachment, error) {
 func (d *Driver) attachment(workspace string, links map[string]int) state.Attachment {
 	r, err := d.read(workspace)
 	if err != nil {
-		return state.Attachment{Workspace: workspace, Netns: inode(d.netns(workspace)), Fault: oneLine(err)}
+		return state.Attachment{Workspace: workspace, Netns: inode(d.netns(workspace)), Broken: oneLine(err)}
 	}
 	if r == nil {
-		return state.Attachment{Workspace: workspace, Fault: "it was detached meanwhile"}
+		return state.Attachment{Workspace: workspace, Broken: "it was detached meanwhile"}
 	}
 	a := state.Attachment{
 		Workspace: workspace, Set: r.Set, Network: r.Network,
 		Addresses: r.Addresses, Ports: r.Ports, Netns: inode(r.Netns),
 	}
-	a.Fault = r.fault(a.Netns, links)
+	a.Broken = r.fault(a.Netns, links)
 	return a
 }
 

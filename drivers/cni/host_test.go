@@ -181,7 +181,7 @@ func (h *host) attach(workspace string, ports ...spec.Port) state.Attachment {
 	h.t.Helper()
 	h.must(h.AttachNetwork(h.t.Context(), attach(workspace, ports...)))
 	a := h.attachment(workspace)
-	if a.Fault != "" || a.Netns == 0 || len(a.Addresses) != 1 || a.Set != "bots" || !slices.Equal(a.Ports, ports) {
+	if a.Broken != "" || a.Netns == 0 || len(a.Addresses) != 1 || a.Set != "bots" || !slices.Equal(a.Ports, ports) {
 		h.t.Fatalf("attachment of %s: %+v", workspace, a)
 	}
 	if inside := cni.AddressesIn(h.netns(workspace), cni.InterfaceName); !slices.Contains(inside, a.Addresses[0]) {

@@ -17,7 +17,7 @@ import (
 // faulty fails the test unless the attachment has that fault, and gives it.
 func (h *host) faulty(workspace, fault string) {
 	h.t.Helper()
-	if a := h.attachment(workspace); !strings.Contains(a.Fault, fault) {
+	if a := h.attachment(workspace); !strings.Contains(a.Broken, fault) {
 		h.t.Errorf("attachment of %s is %+v, its fault has no %q", workspace, a, fault)
 	}
 }

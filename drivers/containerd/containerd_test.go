@@ -169,8 +169,8 @@ func TestLifeOfAWorkspace(t *testing.T) {
 	if c.Workspace != "one" || c.Set != "s" || c.Host != "h" || c.Labels["team"] != "research" || len(c.Labels) != 1 {
 		t.Errorf("labels: %+v", c)
 	}
-	if c.Applied == nil || c.Applied.Env[0].Value != "UTC" || c.Fault != "" {
-		t.Errorf("kept spec: %+v, %s", c.Applied, c.Fault)
+	if c.Applied == nil || c.Applied.Env[0].Value != "UTC" || c.Unreadable != "" {
+		t.Errorf("kept spec: %+v, %s", c.Applied, c.Unreadable)
 	}
 	if want := filepath.Join(b.dir, "volumes", "one"); c.Volume != want {
 		t.Errorf("volume %q, want %q", c.Volume, want)

@@ -142,20 +142,20 @@ func (d *Driver) container(ctx context.Context, c containers.Container) state.In
 	})
 	resolved, err := resolvedDevices(c)
 	if err != nil {
-		seen.Fault = err.Error()
+		seen.Unreadable = err.Error()
 	}
 	seen.Devices = resolved
 	if kept, ok := c.Extensions[extensionApplied]; ok {
 		applied, err := state.DecodeSpec(kept.GetValue())
 		if err != nil {
-			seen.Fault = err.Error()
+			seen.Unreadable = err.Error()
 		}
 		seen.Applied = applied
 		return seen
 	}
 	found, volume, err := d.found(ctx, c)
 	if err != nil {
-		seen.Fault = err.Error()
+		seen.Unreadable = err.Error()
 	}
 	seen.Found, seen.Volume = found, volume
 	return seen

@@ -183,10 +183,10 @@ func TestNewerKeptSpecIsAFaultOfItsContainerOnly(t *testing.T) {
 	container, err := b.raw.LoadContainer(t.Context(), "new")
 	b.must(err)
 	b.must(container.Update(t.Context(), fromTheFuture))
-	if c := b.see("new"); !strings.Contains(c.Fault, "newer") {
-		t.Errorf("fault is %q", c.Fault)
+	if c := b.see("new"); !strings.Contains(c.Unreadable, "newer") {
+		t.Errorf("fault is %q", c.Unreadable)
 	}
-	if c := b.see("old"); c.Fault != "" || c.Applied == nil {
+	if c := b.see("old"); c.Unreadable != "" || c.Applied == nil {
 		t.Errorf("the other one is seen as %+v", c)
 	}
 }

@@ -125,9 +125,9 @@ func (h *Host) Break(workspace string, namespace bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a := h.networks[workspace]
-	a.Fault = "its interface is gone"
+	a.Broken = "its interface is gone"
 	if namespace {
-		a.Netns, a.Fault = 0, "its network namespace is gone"
+		a.Netns, a.Broken = 0, "its network namespace is gone"
 	}
 	h.networks[workspace] = a
 }

@@ -13,7 +13,7 @@ func (h *Host) AttachNetwork(_ context.Context, s plan.AttachNetwork) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a := h.networks[s.Workspace]
-	if a.Netns != 0 && a.Fault == "" && slices.Equal(a.Ports, s.Ports) {
+	if a.Netns != 0 && a.Broken == "" && slices.Equal(a.Ports, s.Ports) {
 		return nil
 	}
 	if a.Netns == 0 {

@@ -25,7 +25,7 @@ func (h *Host) String() string {
 		lines = append(lines, fmt.Sprintf("trash of %s: %v", key.workspace, files))
 	}
 	for name, a := range h.networks {
-		lines = append(lines, fmt.Sprintf("network of %s: ports %v, fault %q", name, a.Ports, a.Fault))
+		lines = append(lines, fmt.Sprintf("network of %s: ports %v, fault %q", name, a.Ports, a.Broken))
 	}
 	for name, r := range h.records {
 		image := ""
