@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/google/go-cmp/cmp"
 
 	"carrel/drivers/drivertest"
@@ -114,6 +115,42 @@ func TestOpenedByManyAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Two programs that change the journal mode of a file at the same time refuse
+// each other, whatever the busy timeout is: so they do it one after the other.
+func TestOneProgramAtATimePreparesAFile(t *testing.T) {
+	target := databases["sqlite"](t)
+	open(t, target).Close()
+	path := strings.TrimPrefix(target, "sqlite://")
+	mode := func(pragma, want string) {
+		t.Helper()
+		db, err := sql.Open("sqlite", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		var got string
+		if err := db.QueryRow(pragma).Scan(&got); err != nil || got != want {
+			t.Errorf("journal mode %s, not %s: %v", got, want, err)
+		}
+	}
+	mode("PRAGMA journal_mode(DELETE)", "delete")
+	other := flock.New(path + ".migrating") // of another program
+	if err := other.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := records.Open(ctx, target); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("opened meanwhile: %v", err)
+	}
+	mode("PRAGMA journal_mode", "delete")
+	if err := other.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, target)
+	mode("PRAGMA journal_mode", "wal")
 }
 
 func TestReadOnlyMakesNothing(t *testing.T) {
