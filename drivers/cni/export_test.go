@@ -1,9 +1,9 @@
 package cni
 
-// What tests look at from outside.
+// What tests read from outside.
 var (
 	Inode         = inode
-	OnThread      = onThread
+	InNetns       = inNetns
 	AddressesIn   = addressesIn
 	ResolvOfHost  = resolvOfHost
 	Pin           = pin
@@ -20,7 +20,7 @@ func (d *Driver) Bridge() string {
 	return bridgeName(subnet)
 }
 
-// EachRule visits the static rules of the built-in bridge.
+// EachRule calls a function with each static rule of the built-in bridge.
 func (d *Driver) EachRule(visit func(table, chain string, words []string)) {
 	n, err := d.builtIn(false)
 	if err != nil {
@@ -31,7 +31,7 @@ func (d *Driver) EachRule(visit func(table, chain string, words []string)) {
 	}
 }
 
-// CutShort makes a record look as if the ADD had not returned.
+// CutShort makes a record look as if its ADD had not returned.
 func (d *Driver) CutShort(workspace string) error {
 	r, err := d.read(workspace)
 	if err != nil {
