@@ -166,6 +166,9 @@ func (h *agentHost) Run(ctx context.Context, p plan.Plan, step func(apply.Event)
 	if err != nil {
 		return err
 	}
+	if err := host.ClaimStateDir(); err != nil {
+		return err
+	}
 	runner := newRunner(host, applyOptions{parallel: h.parallel})
 	runner.Who, runner.Report, runner.Ended = "carrel-watch@"+hostname(), step, ended
 	return runner.Run(ctx, p)

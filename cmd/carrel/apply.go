@@ -100,6 +100,9 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 	defer context.AfterFunc(ctx, func() {
 		fmt.Fprintln(cmd.ErrOrStderr(), "carrel: finishing what was begun, and beginning nothing new (interrupt again to stop at once)")
 	})()
+	if err := host.ClaimStateDir(); err != nil {
+		return err
+	}
 	show := progress(cmd.OutOrStdout(), cmd.ErrOrStderr(), *o.output)
 	runner := newRunner(host, o)
 	runner.Report = show.event
@@ -142,6 +145,9 @@ func halted(ctx context.Context, command string, c drivers.Config, o applyOption
 		}
 		p, err := decide(now, name)
 		if err != nil || p.Empty() {
+			return false, err
+		}
+		if err := host.ClaimStateDir(); err != nil {
 			return false, err
 		}
 		return true, newRunner(host, o).Run(ctx, p)

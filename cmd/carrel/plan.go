@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"carrel/drivers"
@@ -110,7 +112,7 @@ func writePlan(path string, p plan.Plan) error {
 	if err != nil {
 		return err
 	}
-	return writeWhole(path, text)
+	return renameio.WriteFile(path, text, 0o600, renameio.WithTempDir(filepath.Dir(path)))
 }
 
 // planned is the plan that apply --plan names: a file that plan --out wrote,
