@@ -14,7 +14,7 @@ import (
 	"carrel/spec"
 )
 
-// Store is what every store of records does.
+// Store is what every store of records can do.
 type Store interface {
 	Records(ctx context.Context) ([]state.Record, error)
 	SaveRecord(ctx context.Context, s plan.SaveRecord, history []state.Entry) error
@@ -23,7 +23,7 @@ type Store interface {
 	ClaimRecord(ctx context.Context, s plan.ClaimRecord, history []state.Entry) error
 }
 
-// RunRecords is the suite that every store passes.
+// RunRecords is the suite that all stores must pass.
 func RunRecords(t *testing.T, open func(t *testing.T) Store) {
 	applied := spec.Default()
 	applied.Name, applied.Image = "bot", "docker.io/library/bot:v1"
@@ -80,8 +80,8 @@ func RunRecords(t *testing.T, open func(t *testing.T) Store) {
 			t.Error("a record was written over one that was deleted")
 		}
 	})
-	t.Run("the first that claims has it", func(t *testing.T) { runClaims(t, storeUnderTest{t, open(t)}, first) })
-	t.Run("a failure is noted", func(t *testing.T) {
+	t.Run("the first claim counts", func(t *testing.T) { runClaims(t, storeUnderTest{t, open(t)}, first) })
+	t.Run("a failure is written", func(t *testing.T) {
 		s := storeUnderTest{t, open(t)}
 		f := state.Failure{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Error: "no image"}
 		for range 2 {
