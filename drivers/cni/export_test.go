@@ -21,13 +21,13 @@ func (d *Driver) Bridge() string {
 }
 
 // EachRule calls a function with each static rule of the built-in bridge.
-func (d *Driver) EachRule(visit func(table, chain string, words []string)) {
+func (d *Driver) EachRule(visit func(table, chain string, args []string)) {
 	n, err := d.builtIn(false)
 	if err != nil {
 		panic(err)
 	}
 	for _, r := range n.rules() {
-		visit(r.table, r.chain, r.words)
+		visit(r.table, r.chain, r.args)
 	}
 }
 

@@ -138,7 +138,7 @@ func (h *host) clean() {
 	}
 	tables, err := iptables.New(iptables.Timeout(30))
 	h.must(err)
-	h.EachRule(func(table, chain string, words []string) { h.must(tables.DeleteIfExists(table, chain, words...)) })
+	h.EachRule(func(table, chain string, args []string) { h.must(tables.DeleteIfExists(table, chain, args...)) })
 	h.must(h.closePorts(tables))
 	h.must(os.RemoveAll(filepath.Join(leases, h.Bridge())))
 }

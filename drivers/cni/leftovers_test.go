@@ -57,7 +57,7 @@ func TestLeftoversAreRepaired(t *testing.T) {
 		}},
 		"host's interface deleted": {why: "is gone", make: func(h *host) { h.run("ip", "link", "delete", h.veth("bot")) }},
 		"bridge deleted":           {why: h0 + " is gone", make: func(h *host) { h.run("ip", "link", "delete", h.Bridge()) }},
-		"bridge made anew with another MAC": {why: h0 + " was replaced", make: func(h *host) {
+		"bridge replaced by one with another MAC": {why: h0 + " was replaced", make: func(h *host) {
 			h.run("ip", "link", "delete", h.Bridge())
 			h.run("ip", "link", "add", h.Bridge(), "address", "02:00:00:00:00:01", "type", "bridge")
 		}},
@@ -181,7 +181,7 @@ func TestInterfaceIsRepairedInItsNamespace(t *testing.T) {
 		t.Errorf("namespace %d became %d", first.Netns, again.Netns)
 	}
 	h.hears("bot", h.attachment("bot").Addresses[0]+":80")
-	// An address taken away inside cannot be seen from outside, but is repaired.
+	// An address taken away inside cannot be observed from outside, but is repaired.
 	h.must(h.inside("bot", func() error { return exec.Command("ip", "address", "flush", "dev", "eth0").Run() }))
 	h.attach("bot", port)
 	h.hears("bot", h.attachment("bot").Addresses[0]+":80")

@@ -214,7 +214,7 @@ func (d *Driver) hasPlugins(list *libcni.NetworkConfigList) error {
 	return nil
 }
 
-// explain makes the error of an ADD readable. A full subnet is told by the text
+// explain makes the error of an ADD readable. A full subnet is recognised by the text
 // of the host-local plugin: its error has no code of its own.
 func explain(ctx context.Context, n *network, err error) error {
 	if !strings.Contains(err.Error(), "no IP addresses available") {

@@ -21,7 +21,7 @@ const (
 // rule is an iptables rule of the built-in bridge.
 type rule struct {
 	table, chain string
-	words        []string
+	args         []string
 }
 
 // rules let the workspaces of the built-in bridge reach each other and other
@@ -55,7 +55,7 @@ func (d *Driver) allow(n *network) error {
 			return fmt.Errorf("iptables: %w", err)
 		}
 		for _, r := range n.rules() {
-			if err := tables.InsertUnique(r.table, r.chain, 1, r.words...); err != nil {
+			if err := tables.InsertUnique(r.table, r.chain, 1, r.args...); err != nil {
 				return fmt.Errorf("rule of bridge %s: %s", n.list.Name, oneLine(err))
 			}
 		}

@@ -108,6 +108,6 @@ func TestALostClaimSaysWhoHasIt(t *testing.T) {
 	claim.Host = "b"
 	var claimed *plan.ClaimedError
 	if err := s.ClaimRecord(t.Context(), claim, nil); !errors.As(err, &claimed) || claimed.Host != "a" || claimed.Set != "s" {
-		t.Errorf("a lost claim is told as: %v", err)
+		t.Errorf("a lost claim: the error is %v", err)
 	}
 }

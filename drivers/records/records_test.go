@@ -68,7 +68,7 @@ func TestHistoryIsKeptWithTheRecord(t *testing.T) {
 			err := s.SaveRecord(t.Context(), plan.SaveRecord{Record: r}, []state.Entry{entry("lost", "")})
 			var conflict *records.ConflictError
 			if !errors.As(err, &conflict) || conflict.Who != "ann@h" || !strings.Contains(err.Error(), "changed by ann@h at") {
-				t.Errorf("a lost race is told as: %v", err)
+				t.Errorf("a lost race: the error is %v", err)
 			}
 			if err := s.SaveFailure(t.Context(), state.Failure{Workspace: "bot", Set: "s", Host: "h", Error: "x"}, []state.Entry{entry("start", "x")}); err != nil {
 				t.Fatal(err)
@@ -204,7 +204,7 @@ func TestNewerStoreIsRefused(t *testing.T) {
 			}
 			for _, open := range []func(context.Context, string) (*records.Store, error){records.Open, records.OpenReadOnly} {
 				if _, err := open(t.Context(), target); err == nil || !strings.Contains(err.Error(), "newer carrel") {
-					t.Errorf("a newer store is told as: %v", err)
+					t.Errorf("a newer store: the error is %v", err)
 				}
 			}
 		})
@@ -268,7 +268,7 @@ func TestFullDiskIsAFailedWrite(t *testing.T) {
 	long.Args = []string{strings.Repeat("x", 1<<20)}
 	err = s.SaveRecord(t.Context(), plan.SaveRecord{Record: state.Record{Workspace: "bot", Applied: &long}}, []state.Entry{entry("record", "")})
 	if err == nil || !strings.Contains(err.Error(), "free space") {
-		t.Errorf("a full disk is told as: %v", err)
+		t.Errorf("a full disk: the error is %v", err)
 	}
 	if all, err := s.Records(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("records after the failed write: %v, %v", all, err)
