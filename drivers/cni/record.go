@@ -99,8 +99,8 @@ func (d *Driver) read(workspace string) (*record, error) {
 	return &r, nil
 }
 
-// write writes a record, whole or not at all. It is on the disk when write
-// returns: a power cut after the ADD must not lose what the DEL needs.
+// write writes a record, whole or not at all. What the ADD is given is on the disk
+// when write returns: a power cut must not lose what the DEL needs.
 func (d *Driver) write(r *record) error {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -109,15 +109,26 @@ func (d *Driver) write(r *record) error {
 	if err := os.MkdirAll(d.networks(), 0o700); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(d.recordFile(r.Workspace), text, 0o600, renameio.WithTempDir(d.networks())); err != nil {
+	path := d.recordFile(r.Workspace)
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(d.networks()), renameio.WithStaticPermissions(0o600))
+	if err != nil {
 		return err
 	}
+	if _, err := f.Write(text); err != nil {
+		return errors.Join(err, f.Cleanup())
+	}
 	if r.Result != nil {
-		return nil // a power cut may bring back the first version, which is enough for a DEL
+		// Not synced, as renameio would: that takes as long as a plugin, and a power
+		// cut may lose the result. The DEL does not need it.
+		return errors.Join(f.Close(), os.Rename(f.Name(), path))
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
+		return errors.Join(err, f.Cleanup())
 	}
 	return syncDir(d.networks()) // renameio syncs the file only
 }
 
+// syncDir makes sure that the names in a folder are on the disk.
 func syncDir(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

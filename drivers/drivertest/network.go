@@ -37,8 +37,8 @@ var octet = sync.OnceValues(func() (int, error) {
 
 // Subnet gives a subnet that no other test uses. When the test ends, it removes what a
 // bridge of that subnet leaves on the host, each thing by its exact name: the bridge,
-// the rules that name it or the subnet, its addresses, and the mount of the folder of
-// namespaces below runDir.
+// the rules that name it or the subnet, its addresses, the cached results of its
+// ADDs, and the mount of the folder of namespaces below runDir.
 func Subnet(t testing.TB, runDir string) string {
 	t.Helper()
 	second, err := octet()
@@ -66,11 +66,20 @@ func removeBridge(subnet string) error {
 		if err != nil {
 			return fmt.Errorf("ip link delete %s: %w: %s", bridge, err, out)
 		}
-		if err := os.RemoveAll(filepath.Join("/var/lib/cni/networks", bridge)); err != nil {
+		if err := removeCNIFiles(bridge); err != nil {
 			return err
 		}
 	}
 	return errors.Join(removeRules("nat", "POSTROUTING", names), removeRules("filter", "FORWARD", names))
+}
+
+// removeCNIFiles removes the addresses and the cached results of a network.
+func removeCNIFiles(network string) error {
+	results, err := filepath.Glob(filepath.Join("/var/lib/cni/results", network+"-*"))
+	for _, result := range results {
+		err = errors.Join(err, os.Remove(result))
+	}
+	return errors.Join(err, os.RemoveAll(filepath.Join("/var/lib/cni/networks", network)))
 }
 
 // bridgeOf is the interface that has the first address of a subnet.
