@@ -48,10 +48,11 @@ func Lock(ctx context.Context, stateDir, who string, wait time.Duration) (unlock
 
 func holder(path string) string {
 	text, err := os.ReadFile(path)
-	if err != nil {
+	who := strings.TrimSpace(string(text))
+	if err != nil || who == "" {
 		return "another run"
 	}
-	return strings.TrimSpace(string(text))
+	return who
 }
 
 // LockedError is a host that another run is changing.

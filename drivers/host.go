@@ -1,16 +1,16 @@
 // Package drivers opens, observes and closes the drivers of one host together.
 //
-// It changes nothing: what it opened is changed by package apply.
+// It changes neither the host nor the state dir, with two exceptions: Open brings
+// the tables of the store up to date, and ClaimStateDir writes whose the state dir
+// is. Package apply changes the rest, through the drivers that are open.
 package drivers
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -25,23 +25,23 @@ import (
 	"carrel/spec"
 )
 
-// Config says which host, and where it keeps what.
+// Config says which host, and where its drivers find and keep things.
 type Config struct {
-	Host        string // its name in records and specs
-	StateDir    string
-	Store       string // a URL; "" is SQLite in the state dir
-	Address     string // of containerd's socket
-	Namespace   string // containerd's
-	Snapshotter string
-	HostsDir    string // registries' hosts.toml folders
-	RunDir      string // of what ends with the boot: network namespaces
-	CNIConfDir  string
-	CNIBinDirs  []string
-	Subnet      string // of the built-in network
-	CDISpecDirs []string
+	Host        string   // its name in records and specs
+	StateDir    string   // for what a reboot must not remove: volumes, records, logs
+	Store       string   // a URL; "" is SQLite in the state dir
+	Address     string   // of containerd's socket
+	Namespace   string   // containerd's
+	Snapshotter string   // containerd's; "" is overlayfs
+	HostsDir    string   // has a folder with a hosts.toml for each registry; need not exist
+	RunDir      string   // for what ends with the boot: network namespaces; "" is /run/carrel
+	CNIConfDir  string   // "" is /etc/cni/net.d
+	CNIBinDirs  []string // nil is the usual ones
+	Subnet      string   // of the built-in network; "" is 10.63.0.0/16
+	CDISpecDirs []string // nil is those of the CDI specification
 
-	// DeviceWait is how long to wait for the CDI files of vendors that have
-	// none yet, as at boot. Waiting is told of it, once.
+	// DeviceWait is how long to wait for vendors whose CDI files are missing, as
+	// they may be at boot. Waiting, which may be nil, is called once if so.
 	DeviceWait time.Duration
 	Waiting    func(missing string)
 }
@@ -66,43 +66,24 @@ func (c Config) StoreURL() string {
 	return "sqlite://" + filepath.Join(c.StateDir, "records.db")
 }
 
-// Open opens all drivers for changing the host.
+// Open opens all drivers for changing the host. Call ClaimStateDir before the
+// first change.
 func Open(ctx context.Context, c Config) (*Host, error) {
-	h, err := open(ctx, c, records.Open)
-	if err != nil {
-		return nil, err
-	}
-	owner := filepath.Join(c.StateDir, ownerFile)
-	if gone(owner) {
-		err = os.WriteFile(owner, []byte(c.Namespace+"\n"), 0o600)
-	}
-	if err != nil {
-		return nil, errors.Join(err, h.Close())
-	}
-	return h, nil
+	return open(ctx, c, records.Open)
 }
 
-// ownerFile says which containerd namespace a state dir belongs to: with
-// another, two containers would have one volume.
-const ownerFile = "namespace"
-
-func owned(c Config) error {
-	text, err := os.ReadFile(filepath.Join(c.StateDir, ownerFile))
-	owner := strings.TrimSpace(string(text))
-	if err != nil || owner == c.Namespace {
-		return nil // what cannot be read is told by what needs it
-	}
-	return fmt.Errorf("state dir %s belongs to containerd namespace %s, not %s (pass --namespace %s, or another --state-dir)", c.StateDir, owner, c.Namespace, owner)
-}
-
-// OpenReadOnly opens all drivers for looking only: nothing is made or migrated.
+// OpenReadOnly opens all drivers for observing only: no file is made and no table
+// migrated.
 func OpenReadOnly(ctx context.Context, c Config) (*Host, error) {
 	return open(ctx, c, records.OpenReadOnly)
 }
 
 func open(ctx context.Context, c Config, store func(context.Context, string) (*records.Store, error)) (*Host, error) {
-	if err := owned(c); err != nil {
-		return nil, err
+	// A file that cannot be read is reported by what needs the state dir.
+	if owner, err := c.owner(); err == nil && owner != "" {
+		if err := c.refuse(owner); err != nil {
+			return nil, err
+		}
 	}
 	h := &Host{
 		Name: c.Host, config: c, Volumes: volumes.New(c.StateDir), Devices: cdi.New(c.CDISpecDirs...),
@@ -128,7 +109,7 @@ func open(ctx context.Context, c Config, store func(context.Context, string) (*r
 	return h, nil
 }
 
-// Close closes what is open.
+// Close closes the drivers that are open.
 func (h *Host) Close() error {
 	var errs []error
 	if h.Records != nil {
@@ -140,20 +121,20 @@ func (h *Host) Close() error {
 	return errors.Join(errs...)
 }
 
-// Observe reads everything at the same time. What is wanted says only which
-// images to ask their registries about.
+// Observe reads everything that exists, all sources at the same time. The desired
+// set says only which images, mounts and devices to ask about.
 func (h *Host) Observe(ctx context.Context, want spec.Set) (state.State, error) {
 	var sources map[string]state.Source
 	var asking sync.WaitGroup
 	asking.Go(func() { sources = h.Runtime.Sources(ctx, want.Here(h.Name)) })
-	now, err := h.Look(ctx, want)
+	now, err := h.ObserveLocal(ctx, want)
 	asking.Wait()
 	now.Ask(sources)
 	return now, err
 }
 
-// Look is Observe without asking registries.
-func (h *Host) Look(ctx context.Context, want spec.Set) (state.State, error) {
+// ObserveLocal is Observe without asking registries, which takes longest.
+func (h *Host) ObserveLocal(ctx context.Context, want spec.Set) (state.State, error) {
 	now := state.State{Host: h.Name, Time: time.Now().UTC(), VolumesDir: h.Volumes.Dir()}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
@@ -203,8 +184,8 @@ func (h *Host) Look(ctx context.Context, want spec.Set) (state.State, error) {
 	return now, group.Wait()
 }
 
-// devices waits for the devices of workspaces whose vendors are not here yet,
-// then says what there is.
+// devices are the devices of the host. It first waits for vendors whose files are
+// missing, when workspaces need their devices.
 func (h *Host) devices(ctx context.Context, want []spec.Workspace) (state.Devices, error) {
 	var names []string
 	for _, w := range want {
@@ -231,7 +212,7 @@ func absent(want []spec.Workspace) map[string]bool {
 	return missing
 }
 
-// gone reports whether a path of the host is known to lead to nothing.
+// gone reports whether it is known that a path of the host does not exist.
 func gone(source string) bool {
 	if !filepath.IsAbs(source) {
 		return false

@@ -226,10 +226,10 @@ func (b *builder) attach(wanted spec.Network) {
 		return
 	case attached && decide.Ports(has.Ports) != decide.Ports(wanted.Ports):
 		b.detach()
-	case attached && has.Fault == "" && has.Netns != 0:
+	case attached && has.Broken == "" && has.Netns != 0:
 		return
-	case attached && has.Fault != "":
-		b.Because(has.Fault)
+	case attached && has.Broken != "":
+		b.Because(has.Broken)
 	}
 	b.add(AttachNetwork{Workspace: b.Name, Set: b.frame.Set.Name, Ports: wanted.Ports})
 }

@@ -80,7 +80,7 @@ func (o observed) network(s decide.Subject) decide.Network {
 	if !attached {
 		return decide.Network{}
 	}
-	n := decide.Network{Attached: true, Owner: a.Set, Ports: a.Ports, Broken: a.Fault, Restart: a.Netns == 0}
+	n := decide.Network{Attached: true, Owner: a.Set, Ports: a.Ports, Broken: a.Broken, Restart: a.Netns == 0}
 	if s.Instance == nil || s.Instance.Task.Status != state.TaskRunning {
 		return n
 	}

@@ -480,17 +480,17 @@ func TestDecisions(t *testing.T) {
 		{"moved to another host", func(s *scene) { s.want.Workspaces[0].Host = "x" }, []string{"error:", "workspace bot is on this host, h, with its data; its spec moves it to x"}},
 		{"of another set", func(s *scene) { s.now.Records[0].Set = "t" }, []string{"error:", "workspace bot belongs to set t, this is set s"}},
 		{"a container of another set", func(s *scene) { s.none("R"); s.now.Instances[0].Set = "t" }, []string{"error:", "container bot belongs to set t"}},
-		{"a kept spec that cannot be read", func(s *scene) { s.now.Instances[0].Fault = "newer" }, []string{"error:", "container bot: newer"}},
+		{"a kept spec that cannot be read", func(s *scene) { s.now.Instances[0].Unreadable = "newer" }, []string{"error:", "container bot: newer"}},
 		{"out of memory", task(state.Task{Status: state.TaskStopped, ExitCode: 137, ExitedAt: noon.Add(-3 * time.Minute), OOMKills: 1}),
 			[]string{"because: exited 137, out of memory, 3 minutes ago"}},
 		{"a network in order", func(s *scene) { s.network() }, []string{"Nothing to do"}},
 		{"an interface gone", func(s *scene) {
 			s.network()
-			s.now.Networks[0].Fault = "interface veth1 is gone"
+			s.now.Networks[0].Broken = "interface veth1 is gone"
 		}, []string{"~ bot: repair (in place, no restart)", "because: interface veth1 is gone", "1. attach network of bot\n", "2. record bot"}},
 		{"a namespace gone under a process", func(s *scene) {
 			s.network()
-			s.now.Networks[0].Netns, s.now.Networks[0].Fault = 0, "its namespace is gone"
+			s.now.Networks[0].Netns, s.now.Networks[0].Broken = 0, "its namespace is gone"
 		}, []string{"bot: restart (restarts; up to 10s down)", "because: its namespace is gone", "1. stop bot", "2. attach network of bot", "3. start bot"}},
 		{"a process in another namespace", func(s *scene) {
 			s.network()
@@ -503,7 +503,7 @@ func TestDecisions(t *testing.T) {
 		{"after a reboot", func(s *scene) {
 			s.network()
 			s.now.Instances[0].Task = state.Task{}
-			s.now.Networks[0].Netns, s.now.Networks[0].Fault = 0, "its namespace is gone"
+			s.now.Networks[0].Netns, s.now.Networks[0].Broken = 0, "its namespace is gone"
 		}, []string{"bot: start", "because: it has no task", "because: its namespace is gone", "1. attach network of bot", "2. start bot"}},
 		{"held with a network", func(s *scene) {
 			s.network()

@@ -203,7 +203,7 @@ func String(w *plan.World) string {
 		line("trash %s: %d", name, len(all))
 	}
 	for name, a := range w.Networks {
-		line("network %s: ports %v, namespace %v, broken %q", name, a.Ports, a.Netns != 0, a.Fault)
+		line("network %s: ports %v, namespace %v, broken %q", name, a.Ports, a.Netns != 0, a.Broken)
 	}
 	slices.Sort(lines)
 	return strings.Join(slices.Compact(lines), "\n")

@@ -136,7 +136,7 @@ func (r random) instances(now *state.State, name string, base spec.Workspace) {
 			c.Workspace, c.Set, c.Host = "", "", ""
 		case 3:
 			if r.often(20) {
-				c.Fault, c.Applied = "newer", nil
+				c.Unreadable, c.Applied = "newer", nil
 			}
 		}
 		c.Task = r.task()
@@ -178,9 +178,9 @@ func (r random) network(now *state.State, name string) {
 		a.Ports = []spec.Port{{Host: pick(r, 80, 81), Container: 80, Protocol: "tcp"}}
 	}
 	if a.Netns == 0 {
-		a.Fault = "its network namespace is gone"
+		a.Broken = "its network namespace is gone"
 	} else if r.often(30) {
-		a.Fault = "its interface is gone"
+		a.Broken = "its interface is gone"
 	}
 	now.Networks = append(now.Networks, a)
 }

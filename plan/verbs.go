@@ -120,8 +120,8 @@ func decided(f decide.Frame, decision func(*decide.Decision)) (Plan, error) {
 			continue
 		}
 		d := decide.Decision{Subject: host.subject(s)}
-		if c := s.Instance; c != nil && c.Fault != "" {
-			d.Errors.Add(spec.Pos{}, "", "container %s: %s", c.ID, c.Fault)
+		if c := s.Instance; c != nil && c.Unreadable != "" {
+			d.Errors.Add(spec.Pos{}, "", "container %s: %s", c.ID, c.Unreadable)
 		} else {
 			decision(&d)
 		}

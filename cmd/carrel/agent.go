@@ -68,7 +68,7 @@ func (h *agentHost) Observe(ctx context.Context, desired spec.Set) (state.State,
 	if err := h.reporter.Identity.Check(ctx, host.Records); err != nil {
 		return state.State{}, err
 	}
-	return host.Look(ctx, desired)
+	return host.ObserveLocal(ctx, desired)
 }
 
 func (h *agentHost) LastPending(ctx context.Context, set string) ([]state.Pending, error) {
@@ -98,6 +98,9 @@ func (h *agentHost) Pull(ctx context.Context, image string) error {
 func (h *agentHost) Run(ctx context.Context, p plan.Plan, step func(apply.Event), ended func(plan.Change, time.Duration, error)) error {
 	host, err := h.drivers.Get(ctx)
 	if err != nil {
+		return err
+	}
+	if err := host.ClaimStateDir(); err != nil {
 		return err
 	}
 	runner := newRunner(host, applyOptions{parallel: h.parallel})

@@ -100,6 +100,9 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 	defer context.AfterFunc(ctx, func() {
 		fmt.Fprintln(cmd.ErrOrStderr(), "carrel: interrupted: finishing the changes that have started (interrupt again to stop at once)")
 	})()
+	if err := host.ClaimStateDir(); err != nil {
+		return err
+	}
 	show := progress(cmd.OutOrStdout(), cmd.ErrOrStderr(), *o.output)
 	runner := newRunner(host, o)
 	runner.Report = show.event
@@ -143,6 +146,9 @@ func halt(ctx context.Context, command string, c drivers.Config, o applyOptions,
 		}
 		p, err := decide(now, name)
 		if err != nil || p.Empty() {
+			return false, err
+		}
+		if err := host.ClaimStateDir(); err != nil {
 			return false, err
 		}
 		return true, newRunner(host, o).Run(ctx, p)

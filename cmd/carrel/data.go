@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"carrel/drivers"
@@ -224,17 +225,16 @@ func archiveFile(stdout io.Writer, path string) (out io.Writer, finish func(fail
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%s already exists (name another file with -o)", path)
 	}
-	part := path + ".part"
-	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
 	if err != nil {
 		return nil, nil, err
 	}
 	return f, func(failed error) error {
 		if failed != nil {
-			return errors.Join(f.Close(), os.Remove(part))
+			return f.Cleanup()
 		}
-		if err := errors.Join(f.Sync(), f.Close(), os.Rename(part, path)); err != nil {
-			return err
+		if err := f.CloseAtomicallyReplace(); err != nil {
+			return errors.Join(err, f.Cleanup())
 		}
 		_, err := fmt.Fprintf(stdout, "wrote %s\n", path)
 		return err

@@ -1,9 +1,9 @@
-// Package cdi knows the devices of a host, by the Container Device Interface:
-// vendors describe them in files, and a container gets one by its fully
-// qualified name, such as nvidia.com/gpu=0.
+// Package cdi lists the devices of a host and gives them to containers, by the
+// Container Device Interface: vendors describe devices in files, and a container
+// asks for one by its fully qualified name, such as nvidia.com/gpu=0.
 //
-// It makes no containers and no device: it reads files, and adds what they say
-// to a container's OCI spec.
+// It makes neither containers nor devices: it reads the files, and adds what they
+// say to the OCI spec of a container.
 package cdi
 
 import (
@@ -28,13 +28,13 @@ import (
 	"carrel/plan/state"
 )
 
-// Driver reads the CDI files of some folders.
+// Driver reads the CDI files in some folders.
 type Driver struct {
 	folders []string
 }
 
-// New gives a driver for folders, of which later ones win; without any, those
-// of the CDI specification. It reads nothing yet.
+// New gives a driver for folders. A device in a later folder replaces one of the same
+// name. Without folders, it has those of the CDI specification. It reads nothing yet.
 func New(folders ...string) *Driver {
 	if len(folders) == 0 {
 		folders = cdi.DefaultSpecDirs
@@ -42,8 +42,8 @@ func New(folders ...string) *Driver {
 	return &Driver{folders}
 }
 
-// read reads the files anew. Files that cannot be used are in the cache's
-// errors, and leave the others alone.
+// read reads all files. Files that cannot be used are errors in the cache, and do not
+// affect the others.
 func (d *Driver) read() (*cdi.Cache, error) {
 	cache, err := cdi.NewCache(cdi.WithSpecDirs(d.folders...), cdi.WithAutoRefresh(false))
 	if err != nil {
@@ -65,7 +65,7 @@ func (d *Driver) Devices(context.Context) (state.Devices, error) {
 	return all, nil
 }
 
-// warnings say of each file that cannot be used why.
+// warnings say why files cannot be used, a line for each.
 func warnings(cache *cdi.Cache) []string {
 	var lines []string
 	for path, errs := range cache.GetErrors() {
@@ -74,7 +74,7 @@ func warnings(cache *cdi.Cache) []string {
 				continue // a folder that is not there has no devices
 			}
 			for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-				err = inner // the outer ones say the path again
+				err = inner // the outer ones repeat the path
 			}
 			lines = append(lines, path+": "+strings.Join(strings.Fields(err.Error()), " "))
 		}
@@ -83,9 +83,9 @@ func warnings(cache *cdi.Cache) []string {
 	return slices.Compact(lines)
 }
 
-// digest is a name for what a device resolves to now: what it adds to an empty
-// container, and so the numbers of its nodes too. One whose nodes are not there
-// has the digest of why.
+// digest identifies what a device resolves to now: everything that it adds to an empty
+// container, with the numbers of device nodes. When the nodes do not exist, it is
+// the digest of that error.
 func digest(cache *cdi.Cache, name string) string {
 	added := &specs.Spec{Process: &specs.Process{}, Linux: &specs.Linux{}}
 	if _, err := cache.InjectDevices(added, name); err != nil {
@@ -99,8 +99,8 @@ func digest(cache *cdi.Cache, name string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// Inject adds devices to a container's OCI spec, whose user must be known by
-// now: it gets the nodes. It gives what each device resolved to.
+// Inject adds devices to the OCI spec of a container, and returns what each resolved
+// to. The spec must have its user already, because the nodes will belong to that.
 func (d *Driver) Inject(to *specs.Spec, names []string) (digests map[string]string, err error) {
 	cache, err := d.read()
 	if err != nil {
@@ -131,14 +131,14 @@ func (d *Driver) unknown(cache *cdi.Cache, name string) error {
 	return fmt.Errorf("this host has no device %q (%s; searched %s)", name, hint, strings.Join(d.folders, ", "))
 }
 
-// pollEvery is how often Wait looks again. Reading the folders takes much less
-// than a millisecond.
+// pollEvery is how often Wait reads the folders. That takes much less than a
+// millisecond.
 const pollEvery = 200 * time.Millisecond
 
-// Wait waits until the vendors of all devices have files here, as they may not
-// yet at boot, but no longer than the limit. Report, which may be nil, is told
-// once of what is waited for. A device that its vendor does not have is not
-// waited for, and nothing is an error that only time can mend.
+// Wait waits until the vendors of all devices have files, which they may not have yet
+// at boot, but at most so long as limit says. Report, which may be nil, is called
+// once with what is missing. Wait does not wait for a device that the files of its
+// vendor do not have. That files are still missing at the end is no error.
 func (d *Driver) Wait(ctx context.Context, names []string, limit time.Duration, report func(missing string)) error {
 	end := time.After(limit)
 	for first := true; ; first = false {
@@ -163,7 +163,7 @@ func (d *Driver) Wait(ctx context.Context, names []string, limit time.Duration, 
 	}
 }
 
-// unmet are the kinds of devices that no file here describes.
+// unmet are the kinds of devices that no file describes.
 func unmet(cache *cdi.Cache, names []string) []string {
 	missing := map[string]bool{}
 	for _, name := range names {

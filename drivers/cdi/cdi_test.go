@@ -129,15 +129,15 @@ func TestWait(t *testing.T) {
 	d := cdi.New(dir)
 	name := []string{"vendor.example/gpu=0"}
 	// The file appears when it is waited for.
-	told := ""
+	reported := ""
 	err := d.Wait(t.Context(), name, time.Hour, func(missing string) {
-		told = missing
+		reported = missing
 		put(t, dir, "vendor.json", vendor)
 	})
-	if err != nil || told != "vendor.example/gpu" {
-		t.Errorf("told %q, %v", told, err)
+	if err != nil || reported != "vendor.example/gpu" {
+		t.Errorf("reported %q, %v", reported, err)
 	}
-	never := func(missing string) { t.Errorf("told to wait for %s", missing) }
+	never := func(missing string) { t.Errorf("it waits for %s", missing) }
 	if err := d.Wait(t.Context(), []string{"vendor.example/gpu=7"}, time.Hour, never); err != nil {
 		t.Error(err)
 	}

@@ -13,14 +13,14 @@ import (
 	"carrel/plan"
 )
 
-// cleanup bounds taking back what an attach did: it has a context of its own,
-// because the one of the call may be what ended.
-const cleanup = 30 * time.Second
+// cleanupTimeout limits undoing an attach that failed. It is of a context of its
+// own, because the attach may have failed with its context.
+const cleanupTimeout = 30 * time.Second
 
-// AttachNetwork gives a workspace a namespace with an address. What works is left
-// as it is; what is left of an earlier attachment is taken away first, but a
-// namespace that lives is kept: a process may be in it, and has its network back
-// without a restart.
+// AttachNetwork gives a workspace a network namespace with an address. An
+// attachment that works is left as it is. One that does not is detached first, but
+// its namespace is kept if it lives: a process in it gets its network back without
+// a restart.
 func (d *Driver) AttachNetwork(ctx context.Context, s plan.AttachNetwork) error {
 	if err := errors.Join(valid("workspace", s.Workspace), valid("set", s.Set)); err != nil {
 		return err
@@ -34,20 +34,20 @@ func (d *Driver) attachNetwork(ctx context.Context, s plan.AttachNetwork) error 
 		return err
 	}
 	r := d.newRecord(s, n)
-	old, lost, err := d.recall(s.Workspace)
+	old, damaged, err := d.readOld(s.Workspace)
 	if err != nil {
 		return err
 	}
 	if err := d.openRunDir(); err != nil {
 		return err
 	}
-	if old != nil && old.serves(r) && old.works() {
+	if old != nil && old.matches(r) && old.works() {
 		return d.writeFiles(old)
 	}
-	if err := d.ready(ctx, n, s); err != nil {
+	if err := d.check(ctx, n, s); err != nil {
 		return err
 	}
-	if err := d.release(ctx, s.Workspace, old, lost); err != nil {
+	if err := d.release(ctx, s.Workspace, old, damaged); err != nil {
 		return err
 	}
 	if old != nil && old.Netns != r.Netns {
@@ -56,13 +56,13 @@ func (d *Driver) attachNetwork(ctx context.Context, s plan.AttachNetwork) error 
 		}
 	}
 	if err := d.attach(ctx, n, r); err != nil {
-		return d.abandon(ctx, r, err)
+		return d.undo(ctx, r, err)
 	}
 	return nil
 }
 
-// ready finds out what would make the attach fail before anything is changed.
-func (d *Driver) ready(ctx context.Context, n *network, s plan.AttachNetwork) error {
+// check finds what would make an attach fail, before anything is changed.
+func (d *Driver) check(ctx context.Context, n *network, s plan.AttachNetwork) error {
 	if err := d.hasPlugins(n.list); err != nil {
 		return err
 	}
@@ -72,8 +72,8 @@ func (d *Driver) ready(ctx context.Context, n *network, s plan.AttachNetwork) er
 	return d.allow(n)
 }
 
-// attach pins the namespace and runs the ADD, between the two writes of the
-// record.
+// attach writes the record of what the ADD is given, pins the namespace, runs the
+// ADD, and adds to the record what the ADD returned.
 func (d *Driver) attach(ctx context.Context, n *network, r *record) error {
 	if err := d.write(r); err != nil {
 		return err
@@ -85,7 +85,7 @@ func (d *Driver) attach(ctx context.Context, n *network, r *record) error {
 	if err != nil {
 		return err
 	}
-	if err := r.returned(result); err != nil {
+	if err := r.complete(result); err != nil {
 		return err
 	}
 	if err := d.write(r); err != nil {
@@ -94,36 +94,36 @@ func (d *Driver) attach(ctx context.Context, n *network, r *record) error {
 	return d.writeFiles(r)
 }
 
-// addOrRetry runs the ADD again, once, when it fails: what is in its way may be a
-// leftover that no record tells of, such as an address or an interface, which
-// a DEL takes away.
+// addOrRetry runs the ADD. When it fails, it runs a DEL and the ADD once more: the
+// reason may be a leftover without a record, such as an address or an interface,
+// which a DEL removes.
 func (d *Driver) addOrRetry(ctx context.Context, n *network, r *record) (*types100.Result, error) {
 	result, err := d.add(ctx, n, r)
 	if err == nil || ctx.Err() != nil {
 		return result, err
 	}
 	if noDel := d.del(ctx, r); noDel != nil {
-		return nil, fmt.Errorf("%w; and taking it back: %w", err, noDel)
+		return nil, fmt.Errorf("%w; and undoing it: %w", err, noDel)
 	}
 	return d.add(ctx, n, r)
 }
 
-// abandon leaves nothing of an attach that failed. When the DEL fails too, the
-// record stays, so that a later one can be tried.
-func (d *Driver) abandon(ctx context.Context, r *record, cause error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
+// undo removes everything of an attach that failed. When the DEL fails too, the
+// record stays, so that the DEL is tried again later.
+func (d *Driver) undo(ctx context.Context, r *record, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	if err := d.del(ctx, r); err != nil {
-		return fmt.Errorf("%w; and taking it back: %w", cause, err)
+		return fmt.Errorf("%w; and undoing it: %w", cause, err)
 	}
-	if err := d.forget(r.Workspace, r.Netns); err != nil {
-		return fmt.Errorf("%w; and taking it back: %w", cause, err)
+	if err := d.remove(r.Workspace, r); err != nil {
+		return fmt.Errorf("%w; and undoing it: %w", cause, err)
 	}
 	return cause
 }
 
-// DetachNetwork takes the address and the namespace of a workspace back. It works
-// when the namespace is gone, and when what an earlier run left is incomplete.
+// DetachNetwork releases the address of a workspace and removes its namespace. It
+// works after the namespace is gone, and after an attach that was cut short.
 func (d *Driver) DetachNetwork(ctx context.Context, s plan.DetachNetwork) error {
 	if err := valid("workspace", s.Workspace); err != nil {
 		return err
@@ -132,64 +132,65 @@ func (d *Driver) DetachNetwork(ctx context.Context, s plan.DetachNetwork) error 
 }
 
 func (d *Driver) detachNetwork(ctx context.Context, workspace string) error {
-	old, lost, err := d.recall(workspace)
+	old, damaged, err := d.readOld(workspace)
 	if err != nil {
 		return err
 	}
-	if err := d.release(ctx, workspace, old, lost); err != nil {
+	if err := d.release(ctx, workspace, old, damaged); err != nil {
 		return err
 	}
-	path := d.netns(workspace)
-	if old != nil {
-		path = old.Netns
-	}
-	return d.forget(workspace, path)
+	return d.remove(workspace, old)
 }
 
-// recall reads a record. A damaged one is lost, which is no error: it is to be
-// taken away.
-func (d *Driver) recall(workspace string) (old *record, lost bool, err error) {
+// readOld reads the record of an attachment that is to be detached. A damaged one
+// is no error then.
+func (d *Driver) readOld(workspace string) (old *record, damaged bool, err error) {
 	old, err = d.read(workspace)
-	if bad := (*damaged)(nil); errors.As(err, &bad) {
+	if bad := (*damagedError)(nil); errors.As(err, &bad) {
 		return nil, true, nil
 	}
 	return old, false, err
 }
 
-// release runs the DEL of whatever is attached. Nothing recorded and nothing
-// pinned is nothing attached.
-func (d *Driver) release(ctx context.Context, workspace string, old *record, lost bool) error {
+// release runs the DEL of what is attached. Without a record and without a pinned
+// namespace nothing is.
+func (d *Driver) release(ctx context.Context, workspace string, old *record, damaged bool) error {
 	if old != nil {
 		return d.del(ctx, old)
 	}
-	if !lost {
+	if !damaged {
 		ours, err := d.owns()
 		if err != nil || !ours {
 			return err
 		}
 		if _, err := os.Lstat(d.netns(workspace)); err != nil {
-			return gone(err)
+			return ifThere(err)
 		}
 	}
 	return d.delUnknown(ctx, workspace)
 }
 
-// forget takes away all that is ours after a DEL, the record last. A power cut
-// may bring the record back; then it is detached once more.
-func (d *Driver) forget(workspace, netns string) error {
+// remove removes what is left of an attachment after its DEL: the pinned
+// namespace, the files in the run dir, and the record last. Old is nil when there
+// is no record, or a damaged one. A power cut may bring the record back; then the
+// workspace is detached once more.
+func (d *Driver) remove(workspace string, old *record) error {
+	netns := d.netns(workspace)
 	ours, err := d.owns()
+	if old != nil {
+		netns = old.Netns
+		// The owner file may be lost; the record says who pinned the namespace.
+		ours, err = d.ownsOrUnknown()
+	}
 	if err != nil {
 		return err
 	}
 	if ours {
-		if err := unpin(netns); err != nil {
+		if err := errors.Join(unpin(netns), d.removeFiles(workspace)); err != nil {
 			return err
 		}
 	}
-	if err := d.removeFiles(workspace); err != nil {
-		return err
-	}
-	return gone(os.Remove(d.recordFile(workspace)))
+	return ifThere(os.Remove(d.recordFile(workspace)))
 }
 
 // asRoot says what to do about a missing permission.

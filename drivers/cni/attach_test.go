@@ -19,10 +19,10 @@ import (
 	"carrel/spec"
 )
 
-// patience bounds each connection.
+// patience limits each connection.
 const patience = 5 * time.Second
 
-// ask connects and reads what the other end says.
+// ask connects and reads until the other end closes.
 func ask(address string) (string, error) {
 	c, err := net.DialTimeout("tcp4", address, patience)
 	if err != nil {
@@ -59,13 +59,13 @@ func TestDetachLeavesNothing(t *testing.T) {
 	h.attach("first") // makes the bridge, which stays
 	before := h.traces()
 	first := h.attach("bot", port)
-	wire := h.veth("bot")
+	link := h.veth("bot")
 	for range 2 {
 		if diff := cmp.Diff(first, h.attach("bot", port)); diff != "" {
 			t.Errorf("attached again:\n%s", diff)
 		}
 	}
-	if len(h.traces()) <= len(before) || !h.hasLink(wire) {
+	if len(h.traces()) <= len(before) || !h.hasLink(link) {
 		t.Fatalf("an attach left no traces: %v", h.traces())
 	}
 	for range 2 {
@@ -74,8 +74,8 @@ func TestDetachLeavesNothing(t *testing.T) {
 			t.Errorf("after the detach (-before +after):\n%s", diff)
 		}
 	}
-	if h.hasLink(wire) {
-		t.Errorf("interface %s is still there", wire)
+	if h.hasLink(link) {
+		t.Errorf("interface %s is still there", link)
 	}
 	h.detach("first")
 	h.isClean()
@@ -166,7 +166,7 @@ func TestSideBySide(t *testing.T) {
 	seen := map[string]bool{}
 	for _, a := range h.attachments() {
 		seen[strings.Join(a.Addresses, "")] = true
-		if a.Fault != "" {
+		if a.Broken != "" {
 			t.Errorf("%+v", a)
 		}
 	}
@@ -243,7 +243,7 @@ func TestAThousandAreReadFast(t *testing.T) {
 	if len(all) != many+1 {
 		t.Errorf("%d attachments", len(all))
 	}
-	for i := range many { // they share what they stand for
+	for i := range many { // all are of the same attachment
 		h.must(os.Remove(h.recordFile(fmt.Sprintf("bot-%d", i))))
 	}
 }

@@ -1,17 +1,17 @@
 package cni
 
 import (
+	"cmp"
 	"context"
-	"net"
 	"path/filepath"
 	"slices"
 
 	"carrel/plan/state"
 )
 
-// Attachments are all networks that workspaces were given, sorted by workspace:
-// those that were recorded, whether they still work or not, and namespaces that
-// are pinned without a record.
+// Attachments are the networks that workspaces were given, sorted by workspace:
+// those with a record, whether they still work or not, and namespaces that are
+// pinned without a record.
 func (d *Driver) Attachments(ctx context.Context) ([]state.Attachment, error) {
 	recorded, err := d.workspaces()
 	if err != nil {
@@ -33,31 +33,26 @@ func (d *Driver) Attachments(ctx context.Context) ([]state.Attachment, error) {
 	strays, err := d.strays(recorded)
 	for _, workspace := range strays {
 		all = append(all, state.Attachment{
-			Workspace: workspace, Netns: inode(d.netns(workspace)), Fault: "its network namespace has no record",
+			Workspace: workspace, Netns: inode(d.netns(workspace)), Broken: "its network namespace has no record",
 		})
 	}
-	slices.SortFunc(all, func(a, b state.Attachment) int {
-		if a.Workspace < b.Workspace {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(all, func(a, b state.Attachment) int { return cmp.Compare(a.Workspace, b.Workspace) })
 	return all, err
 }
 
 func (d *Driver) attachment(workspace string, links map[string]int) state.Attachment {
 	r, err := d.read(workspace)
 	if err != nil {
-		return state.Attachment{Workspace: workspace, Netns: inode(d.netns(workspace)), Fault: oneLine(err)}
+		return state.Attachment{Workspace: workspace, Netns: inode(d.netns(workspace)), Broken: oneLine(err)}
 	}
 	if r == nil {
-		return state.Attachment{Workspace: workspace, Fault: "it was detached meanwhile"}
+		return state.Attachment{Workspace: workspace, Broken: "it was detached while it was observed"}
 	}
 	a := state.Attachment{
 		Workspace: workspace, Set: r.Set, Network: r.Network,
 		Addresses: r.Addresses, Ports: r.Ports, Netns: inode(r.Netns),
 	}
-	a.Fault = r.fault(a.Netns, links)
+	a.Broken = r.broken(a.Netns, links)
 	return a
 }
 
@@ -74,17 +69,4 @@ func (d *Driver) strays(recorded []string) ([]string, error) {
 		_, found := slices.BinarySearch(recorded, name)
 		return found
 	}), nil
-}
-
-// hostLinks are the indexes of the host's interfaces by name.
-func hostLinks() (map[string]int, error) {
-	found, err := net.Interfaces()
-	if err != nil {
-		return nil, err
-	}
-	links := make(map[string]int, len(found))
-	for _, i := range found {
-		links[i.Name] = i.Index
-	}
-	return links, nil
 }

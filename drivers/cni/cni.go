@@ -1,20 +1,20 @@
-// Package cni gives workspaces network namespaces with addresses, by the
-// plugins of the Container Network Interface. A namespace is pinned as a file,
-// so that it is there before the task and outlives it.
+// Package cni attaches workspaces to networks: each gets a network namespace with
+// an address, by the plugins of the Container Network Interface (CNI). The
+// namespace is pinned: mounted at a file, so that it is there before the task and
+// outlives it.
 //
-// What an ADD was given is kept in the state dir before it runs, and what it
-// returned afterwards: a DEL needs neither the task nor the namespace, and works
-// after a reboot. It touches nothing until it is used: a host whose workspaces
-// need no network of their own needs neither plugins nor iptables.
+// A record in the state dir keeps what an ADD was given, written before it runs,
+// and what it returned. So a DEL needs neither the task nor the namespace, and
+// works after a reboot. Nothing is changed before the first attach: a host whose
+// workspaces need no network of their own needs neither plugins nor iptables.
 //
-// It starts no containers: the runtime joins the namespace, and mounts the
-// files that this package writes.
+// The package starts no containers: the runtime joins the namespace, and mounts
+// the files that this package writes.
 package cni
 
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,17 +22,18 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/google/renameio/v2"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Config says where things are. The zero value of each field but StateDir and
-// Namespace is what a host usually has.
+// Config says where things are. StateDir and Namespace are required; the zero
+// value of another field stands for what a host usually has.
 type Config struct {
 	ConfDir   string   // of CNI configurations; "" is /etc/cni/net.d
-	BinDirs   []string // of plugins, in the order in which they are searched
-	RunDir    string   // for what a reboot may take away; "" is /run/carrel
-	StateDir  string   // for what it may not
-	Namespace string   // containerd's: in the names that plugins know workspaces by
+	BinDirs   []string // of plugins, in the order in which they are searched; nil is the usual ones
+	RunDir    string   // for what a reboot may remove; "" is /run/carrel
+	StateDir  string   // for what a reboot must not remove
+	Namespace string   // containerd's; it is part of the ids that plugins know workspaces by
 	Subnet    string   // of the built-in bridge; "" is 10.63.0.0/16
 }
 
@@ -45,7 +46,7 @@ const (
 
 var defaultBinDirs = []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"}
 
-// The folders of the run dir, and the one of the state dir.
+// The folders in the run dir, and the one in the state dir.
 const (
 	netnsDir    = "netns"    // a pinned namespace for each workspace
 	resolvDir   = "resolv"   // a resolv.conf for each workspace
@@ -53,15 +54,15 @@ const (
 	networksDir = "networks" // a record for each attachment
 )
 
-// Driver keeps the networks of one state dir.
+// Driver attaches and detaches the workspaces of one state dir.
 type Driver struct {
 	Config
-	mutex   sync.Mutex
-	shared  bool      // whether the folder of the namespaces is known to be shared
-	allowed time.Time // when the rules of the built-in bridge were last looked at
+	mutex   sync.Mutex // guards what follows
+	shared  bool       // whether share was done for the folder of namespaces: once is enough
+	allowed time.Time  // when the rules of the built-in bridge were last checked: not before each attach
 }
 
-// New gives a driver. It touches nothing yet.
+// New gives a driver. It reads and changes nothing yet.
 func New(c Config) *Driver {
 	if c.ConfDir == "" {
 		c.ConfDir = defaultConfDir
@@ -81,11 +82,11 @@ func New(c Config) *Driver {
 // netns is where the namespace of a workspace is pinned.
 func (d *Driver) netns(workspace string) string { return filepath.Join(d.RunDir, netnsDir, workspace) }
 
-// id is the name by which plugins know a workspace. They keep addresses by it,
-// for all of the host.
+// id is the name by which plugins know a workspace. It is unique on the host,
+// because they keep the addresses of all networks by it.
 func (d *Driver) id(workspace string) string { return d.Namespace + "." + workspace }
 
-// valid refuses a name that could lead to a path elsewhere.
+// valid refuses a name that could make a path lead elsewhere.
 func valid(kind, name string) error {
 	if len(validation.IsDNS1123Label(name)) > 0 {
 		return fmt.Errorf("%s %q: not a name that a file can have", kind, name)
@@ -93,26 +94,41 @@ func valid(kind, name string) error {
 	return nil
 }
 
-// ownerFile says which state dir a run dir belongs to.
+// ownerFile is the file in a run dir that has the path of the state dir that the
+// run dir belongs to, and a newline.
 const ownerFile = "owner"
 
-// owns reports whether the run dir is this driver's. In one of another state dir,
-// everything would look like a leftover.
+// owns reports whether the run dir belongs to this driver's state dir. In the run
+// dir of another one, all attachments would look like leftovers.
 func (d *Driver) owns() (bool, error) {
 	owner, err := d.owner()
-	return owner == d.home(), err
+	return owner == d.stateDir(), err
 }
 
+// ownsOrUnknown reports whether there is a run dir that belongs to no other state
+// dir.
+func (d *Driver) ownsOrUnknown() (bool, error) {
+	owner, err := d.owner()
+	if err != nil || owner != "" {
+		return owner == d.stateDir(), err
+	}
+	_, err = os.Stat(d.RunDir)
+	return err == nil, ifThere(err)
+}
+
+// owner is the state dir that the run dir belongs to, "" when that is not known:
+// the file does not exist, or a crash or a full disk left it without its end.
 func (d *Driver) owner() (string, error) {
 	text, err := os.ReadFile(filepath.Join(d.RunDir, ownerFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+	owner, whole := strings.CutSuffix(string(text), "\n")
+	if !whole {
+		return "", ifThere(err)
 	}
-	return strings.TrimSpace(string(text)), err
+	return owner, err
 }
 
-// home is the state dir's one name.
-func (d *Driver) home() string {
+// stateDir is the absolute path of the state dir, without symlinks.
+func (d *Driver) stateDir() string {
 	path, err := filepath.Abs(d.StateDir)
 	if err != nil {
 		return d.StateDir
@@ -123,7 +139,7 @@ func (d *Driver) home() string {
 	return path
 }
 
-// openRunDir makes the folders of the run dir and takes it into use.
+// openRunDir makes the folders of the run dir and writes whose it is.
 func (d *Driver) openRunDir() error {
 	for _, dir := range []string{netnsDir, resolvDir, hostsDir} {
 		if err := os.MkdirAll(filepath.Join(d.RunDir, dir), 0o755); err != nil {
@@ -139,8 +155,8 @@ func (d *Driver) openRunDir() error {
 		case err != nil:
 			return err
 		case owner == "":
-			err = os.WriteFile(filepath.Join(d.RunDir, ownerFile), []byte(d.home()+"\n"), 0o644)
-		case owner != d.home():
+			err = renameio.WriteFile(filepath.Join(d.RunDir, ownerFile), []byte(d.stateDir()+"\n"), 0o644, renameio.WithTempDir(d.RunDir))
+		case owner != d.stateDir():
 			return fmt.Errorf("%s belongs to the carrel whose state dir is %s (give this one another run dir, or remove %s/%s if that one is gone)",
 				d.RunDir, owner, d.RunDir, ownerFile)
 		}
@@ -152,14 +168,14 @@ func (d *Driver) openRunDir() error {
 	})
 }
 
-// locked runs fn while no other goroutine or process does: what it changes is
-// shared by workspaces that are attached side by side.
+// locked runs fn while no other goroutine or process runs one. It guards what
+// workspaces share that are attached at the same time.
 func (d *Driver) locked(fn func() error) error {
 	lock := flock.New(filepath.Join(d.RunDir, "lock"), flock.SetPermissions(0o600))
 	if err := lock.Lock(); err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
-	d.mutex.Lock() // for the race detector: it does not see file locks
+	d.mutex.Lock() // the race detector does not know that the file lock is enough
 	defer d.mutex.Unlock()
 	return errors.Join(fn(), lock.Unlock())
 }

@@ -17,7 +17,7 @@ import (
 // network is the configuration that workspaces are attached with.
 type network struct {
 	list   *libcni.NetworkConfigList
-	file   string       // "" is the built-in bridge
+	file   string       // that it was read from; "" is the built-in bridge
 	subnet netip.Prefix // of the built-in bridge
 }
 
@@ -33,8 +33,9 @@ func (d *Driver) Description() string {
 	return fmt.Sprintf("built-in bridge %s, %s: %s has no configuration", n.list.Name, n.subnet, d.ConfDir)
 }
 
-// network is the host's configuration, the lexically first as it is for
-// containerd and the kubelet, or else the built-in one.
+// network is the host's configuration, or the built-in one when the host has none.
+// Of several files the first by name counts, as for containerd and the kubelet.
+// Libcni reads it, because go-cni tells neither the file nor what is wrong in it.
 func (d *Driver) network(ports bool) (*network, error) {
 	files, err := libcni.ConfFiles(d.ConfDir, []string{".conf", ".conflist", ".json"})
 	if err != nil {
@@ -46,7 +47,7 @@ func (d *Driver) network(ports bool) (*network, error) {
 	slices.Sort(files)
 	list, err := load(files[0])
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w (mend it or move it away: without any configuration in that folder carrel uses a bridge of its own)", files[0], err)
+		return nil, fmt.Errorf("%s: %w (correct it or move it away: without any configuration in that folder carrel uses a bridge of its own)", files[0], err)
 	}
 	if ports && !publishes(list) {
 		return nil, fmt.Errorf("network %s of %s cannot publish ports (add the portmap plugin with its capability portMappings to it)", list.Name, files[0])
@@ -54,7 +55,7 @@ func (d *Driver) network(ports bool) (*network, error) {
 	return &network{list: list, file: files[0]}, nil
 }
 
-// load reads a list of plugins, or one plugin as older files have it.
+// load reads a list of plugins, or a single plugin as older files have it.
 func load(file string) (*libcni.NetworkConfigList, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -92,8 +93,8 @@ func loadOne(text []byte) (*libcni.NetworkConfigList, error) {
 	return libcni.NetworkConfFromBytes(list)
 }
 
-// publishes reports whether a plugin of the list opens ports. Without one, the
-// ports of a workspace would be ignored in silence.
+// publishes reports whether a plugin of the list publishes ports. Without one, the
+// ports of a workspace would be ignored without an error.
 func publishes(list *libcni.NetworkConfigList) bool {
 	return slices.ContainsFunc(list.Plugins, func(p *libcni.PluginConfig) bool { return p.Network.Capabilities["portMappings"] })
 }
@@ -101,9 +102,9 @@ func publishes(list *libcni.NetworkConfigList) bool {
 // conf is a piece of a CNI configuration.
 type conf map[string]any
 
-// builtIn is a bridge with addresses of the subnet. It does without the plugins
-// that make rules for each container: those cost four times the rest, and the
-// bridge has rules for all of them.
+// builtIn is a bridge with the addresses of the subnet. It has no plugin that makes
+// rules for each container: that takes four times as long as the rest, and the
+// bridge has rules for all containers instead.
 func (d *Driver) builtIn(ports bool) (*network, error) {
 	subnet, err := parseSubnet(d.Subnet)
 	if err != nil {
@@ -121,7 +122,7 @@ func (d *Driver) builtIn(ports bool) (*network, error) {
 	if ports {
 		plugins = append(plugins, conf{"type": "portmap", "snat": true, "capabilities": conf{"portMappings": true}})
 	}
-	// 1.0.0, because the plugins of Debian 12 know nothing newer.
+	// 1.0.0, because the plugins of Debian 12 do not know a newer version.
 	text, err := json.Marshal(conf{"cniVersion": "1.0.0", "name": name, "plugins": plugins})
 	if err != nil {
 		return nil, err
@@ -130,19 +131,20 @@ func (d *Driver) builtIn(ports bool) (*network, error) {
 	return &network{list: list, subnet: subnet}, err
 }
 
-// smallest is the longest prefix that leaves an address beside the gateway's.
-const smallest = 30
+// longestPrefix is that of the smallest subnet that has an address for a workspace
+// beside the gateway's.
+const longestPrefix = 30
 
 func parseSubnet(text string) (netip.Prefix, error) {
 	subnet, err := netip.ParsePrefix(text)
-	if err != nil || !subnet.Addr().Is4() || subnet.Bits() > smallest || subnet.Bits() == 0 {
+	if err != nil || !subnet.Addr().Is4() || subnet.Bits() > longestPrefix || subnet.Bits() == 0 {
 		return subnet, fmt.Errorf("subnet %q: not an IPv4 network with room for a workspace (give one such as %s with --subnet)", text, defaultSubnet)
 	}
 	return subnet.Masked(), nil
 }
 
-// bridgeName is the name of the bridge of a subnet, and of its network. Two
-// subnets never share one.
+// bridgeName is the name of the bridge of a subnet, and of its network. Each subnet
+// has its own.
 func bridgeName(subnet netip.Prefix) string {
 	if subnet.String() == defaultSubnet {
 		return "carrel0"
@@ -151,6 +153,6 @@ func bridgeName(subnet netip.Prefix) string {
 	return "carrel" + hex.EncodeToString(sum[:4])
 }
 
-// room is how many workspaces the built-in bridge has addresses for: all but the
-// network's, the broadcast's and the gateway's.
+// room is how many workspaces the built-in bridge has addresses for: all addresses
+// but the network's, the broadcast's and the gateway's.
 func (n *network) room() int { return 1<<(32-n.subnet.Bits()) - 3 }

@@ -1,9 +1,9 @@
 package cni
 
-// What tests look at from outside.
+// What tests read from outside.
 var (
 	Inode         = inode
-	OnThread      = onThread
+	InNetns       = inNetns
 	AddressesIn   = addressesIn
 	ResolvOfHost  = resolvOfHost
 	Pin           = pin
@@ -20,18 +20,18 @@ func (d *Driver) Bridge() string {
 	return bridgeName(subnet)
 }
 
-// EachRule visits the static rules of the built-in bridge.
-func (d *Driver) EachRule(visit func(table, chain string, words []string)) {
+// EachRule calls a function with each static rule of the built-in bridge.
+func (d *Driver) EachRule(visit func(table, chain string, args []string)) {
 	n, err := d.builtIn(false)
 	if err != nil {
 		panic(err)
 	}
 	for _, r := range n.rules() {
-		visit(r.table, r.chain, r.words)
+		visit(r.table, r.chain, r.args)
 	}
 }
 
-// CutShort makes a record look as if the ADD had not returned.
+// CutShort makes a record look as if its ADD had not returned.
 func (d *Driver) CutShort(workspace string) error {
 	r, err := d.read(workspace)
 	if err != nil {

@@ -16,15 +16,15 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 )
 
-// The files of the host that say which nameservers it uses: its own, and the
-// one of systemd-resolved, for a host whose own names only the stub of that on
-// its loopback.
+// The files of the host that name its nameservers. The second one is that of
+// systemd-resolved, for a host whose own file names only the stub on its loopback.
 const (
 	hostResolv    = "/etc/resolv.conf"
 	systemdResolv = "/run/systemd/resolve/resolv.conf"
 )
 
-// writeFiles makes the files that the containers of an attachment mount.
+// writeFiles writes the files that the containers of an attachment mount:
+// resolv.conf and hosts.
 func (d *Driver) writeFiles(r *record) error {
 	result, err := r.result()
 	if err != nil {
@@ -42,38 +42,41 @@ func (d *Driver) writeFiles(r *record) error {
 	return d.locked(func() error { return d.addHost(r) })
 }
 
-// removeFiles takes away what writeFiles made.
+// removeFiles undoes writeFiles. The run dir must be this driver's.
 func (d *Driver) removeFiles(workspace string) error {
-	if ours, err := d.owns(); !ours || err != nil {
-		return err
-	}
-	if err := gone(os.Remove(filepath.Join(d.RunDir, resolvDir, workspace))); err != nil {
+	if err := ifThere(os.Remove(filepath.Join(d.RunDir, resolvDir, workspace))); err != nil {
 		return err
 	}
 	return d.locked(func() error { return d.removeHost(workspace, "") })
 }
 
-// addHost puts a workspace into the hosts file of its set, and takes it out of
-// those of other sets. A hosts file that is gone is made anew from the records.
+// addHost adds a workspace to the hosts file of its set, and removes it from those
+// of other sets.
 func (d *Driver) addHost(r *record) error {
 	if err := d.removeHost(r.Workspace, r.Set); err != nil {
 		return err
 	}
-	path := filepath.Join(d.RunDir, hostsDir, r.Set)
-	text, err := os.ReadFile(path)
-	entries := parseHosts(string(text))
-	if errors.Is(err, fs.ErrNotExist) {
-		entries, err = d.recorded(r.Set)
-	}
+	entries, err := d.hosts(r.Set)
 	if err != nil {
 		return err
 	}
 	entries[r.Workspace] = r.Addresses
-	return overwrite(path, formatHosts(r.Set, entries))
+	return overwrite(filepath.Join(d.RunDir, hostsDir, r.Set), formatHosts(r.Set, entries))
 }
 
-// removeHost takes a workspace out of all hosts files but that of one set. A
-// file without workspaces goes: no container can have it mounted.
+// hosts are the entries of the hosts file of a set. Those of a file that does not
+// exist, or that a crash or a full disk left without its end, come from the
+// records.
+func (d *Driver) hosts(set string) (map[string][]string, error) {
+	text, err := os.ReadFile(filepath.Join(d.RunDir, hostsDir, set))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !strings.HasSuffix(string(text), "\n") {
+		return d.recorded(set)
+	}
+	return parseHosts(string(text)), err
+}
+
+// removeHost removes a workspace from all hosts files but that of one set. A file
+// without workspaces is deleted: no container has it mounted.
 func (d *Driver) removeHost(workspace, except string) error {
 	sets, err := names(filepath.Join(d.RunDir, hostsDir), "")
 	if err != nil {
@@ -81,12 +84,11 @@ func (d *Driver) removeHost(workspace, except string) error {
 	}
 	for _, set := range sets {
 		path := filepath.Join(d.RunDir, hostsDir, set)
-		text, err := os.ReadFile(path)
+		entries, err := d.hosts(set)
 		if err != nil {
 			return err
 		}
-		entries := parseHosts(string(text))
-		if _, found := entries[workspace]; !found || set == except {
+		if _, found := entries[workspace]; set == except || !found && len(entries) > 0 {
 			continue
 		}
 		delete(entries, workspace)
@@ -102,7 +104,7 @@ func (d *Driver) removeHost(workspace, except string) error {
 	return nil
 }
 
-// recorded are the addresses of the attached workspaces of a set.
+// recorded are the addresses of the attached workspaces of a set, by their records.
 func (d *Driver) recorded(set string) (map[string][]string, error) {
 	entries := map[string][]string{}
 	workspaces, err := d.workspaces()
@@ -115,8 +117,8 @@ func (d *Driver) recorded(set string) (map[string][]string, error) {
 	return entries, err
 }
 
-// formatHosts is a hosts file: what every host has, then a line for each address
-// of each workspace.
+// formatHosts is the text of a hosts file: the lines that every host has, then one
+// for each address of each workspace.
 func formatHosts(set string, entries map[string][]string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "# The workspaces of set %s. carrel writes this file.\n", set)
@@ -129,7 +131,7 @@ func formatHosts(set string, entries map[string][]string) string {
 	return text.String()
 }
 
-// parseHosts reads what formatHosts wrote of workspaces.
+// parseHosts reads the lines of workspaces that formatHosts wrote.
 func parseHosts(text string) map[string][]string {
 	entries := map[string][]string{}
 	for line := range strings.Lines(text) {
@@ -144,7 +146,8 @@ func parseHosts(text string) map[string][]string {
 	return entries
 }
 
-// resolvOf is a resolv.conf of what the ADD returned, "" when it returned none.
+// resolvOf is a resolv.conf with the nameservers that an ADD returned, "" when it
+// returned none.
 func resolvOf(dns types.DNS) string {
 	if len(dns.Nameservers) == 0 {
 		return ""
@@ -165,8 +168,8 @@ func resolvOf(dns types.DNS) string {
 	return text.String()
 }
 
-// resolvOfHost is the host's resolv.conf without nameservers on the host's
-// loopback, which containers do not reach. A host without one has none.
+// resolvOfHost is the host's resolv.conf without the nameservers on the host's
+// loopback, which containers cannot reach. The file need not exist.
 func resolvOfHost(host, systemd string) (string, error) {
 	text, err := os.ReadFile(host)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -184,7 +187,7 @@ func resolvOfHost(host, systemd string) (string, error) {
 	return kept + "# No nameserver of the host can be reached from a container.\n", nil
 }
 
-// withoutLoopback drops nameservers on the loopback, and counts the others.
+// withoutLoopback drops the nameservers on the loopback, and counts the others.
 func withoutLoopback(text string) (kept string, servers int) {
 	var lines strings.Builder
 	for line := range strings.Lines(text) {
@@ -200,8 +203,8 @@ func withoutLoopback(text string) (kept string, servers int) {
 	return lines.String(), servers
 }
 
-// overwrite gives a file its content in place: a container has this very file
-// mounted, and would not see another under its name.
+// overwrite writes a file in place, not by a rename: containers have this file
+// mounted, and would not see another one that takes its name.
 func overwrite(path, text string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {

@@ -55,12 +55,34 @@ func TestHostsFile(t *testing.T) {
 	}
 	h.must(os.RemoveAll(filepath.Join(h.RunDir, "hosts")))
 	h.must(os.RemoveAll(filepath.Join(h.RunDir, "resolv")))
-	h.attach("one") // was attached: the files are made anew
+	h.attach("one") // is attached: only its files are written again
 	check(lines(one, two))
 	fileInode(t, filepath.Join(h.RunDir, "resolv", "one"))
 	h.must(h.AttachNetwork(t.Context(), plan.AttachNetwork{Workspace: "one", Set: "others"}))
 	check(lines(two))
 	fileInode(t, filepath.Join(h.RunDir, "hosts", "others"))
+}
+
+// A crash or a full disk may leave a hosts file empty or cut.
+func TestHostsFileThatIsCut(t *testing.T) {
+	h := newHost(t, nil)
+	path := filepath.Join(h.RunDir, "hosts", "bots")
+	h.attach("one")
+	h.attach("two")
+	want, err := os.ReadFile(path)
+	h.must(err)
+	for _, size := range []int64{0, 60, int64(len(want)) - 3} {
+		h.must(os.Truncate(path, size))
+		h.attach("two")
+		if got, err := os.ReadFile(path); err != nil || string(got) != string(want) {
+			t.Errorf("cut at %d: %v:\n%s", size, err, cmp.Diff(string(want), string(got)))
+		}
+	}
+	h.must(os.Truncate(path, 0))
+	h.detach("one")
+	h.must(os.Truncate(path, 0))
+	h.detach("two")
+	h.isClean()
 }
 
 func TestResolvConfOfTheHost(t *testing.T) {

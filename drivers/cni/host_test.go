@@ -27,12 +27,15 @@ import (
 )
 
 const (
-	// child tells the test binary to attach the network of the driver whose
-	// Config it is, and to be killed meanwhile.
+	// child is the variable with the Config of a driver. It tells the test binary
+	// to attach with that driver, and to be killed meanwhile.
 	child = "CARREL_TEST_ATTACH"
 
 	// leases is where host-local keeps the addresses of each network.
 	leases = "/var/lib/cni/networks"
+
+	// results is where libcni caches the results of each ADD.
+	results = "/var/lib/cni/results"
 )
 
 func TestMain(m *testing.M) {
@@ -54,8 +57,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// beAPlugin is a CNI plugin at the end of a chain, which does to the result
-// what its configuration says.
+// beAPlugin is a CNI plugin at the end of a chain. Its configuration says what it
+// does to the result.
 func beAPlugin() error {
 	var given struct {
 		Do         string
@@ -65,8 +68,15 @@ func beAPlugin() error {
 	if err == nil {
 		err = json.Unmarshal(text, &given)
 	}
-	if err != nil || os.Getenv("CNI_COMMAND") != "ADD" {
+	if err != nil {
 		return err
+	}
+	if os.Getenv("CNI_COMMAND") != "ADD" {
+		file, fails := strings.CutPrefix(given.Do, "fail DEL while there is ")
+		if _, err := os.Stat(file); fails && err == nil {
+			return errors.New("endpoint not found")
+		}
+		return nil
 	}
 	if pipe, ok := strings.CutPrefix(given.Do, "hang "); ok {
 		f, err := os.OpenFile(pipe, os.O_WRONLY, 0) // waits for who reads it
@@ -89,7 +99,7 @@ func beAPlugin() error {
 	return json.NewEncoder(os.Stdout).Encode(given.PrevResult)
 }
 
-// host is a driver with folders, a subnet and so a bridge of its own.
+// host is a driver with its own folders, subnet and bridge.
 type host struct {
 	*cni.Driver
 	t testing.TB
@@ -114,8 +124,8 @@ func newHost(t testing.TB, change func(c *cni.Config)) *host {
 	return h
 }
 
-// clean takes away what a host keeps when all workspaces are detached, each
-// thing by its exact name.
+// clean detaches all workspaces and removes what a host keeps then, each thing by
+// its exact name.
 func (h *host) clean() {
 	for _, a := range h.attachments() {
 		h.must(h.DetachNetwork(context.Background(), plan.DetachNetwork{Workspace: a.Workspace}))
@@ -128,13 +138,12 @@ func (h *host) clean() {
 	}
 	tables, err := iptables.New(iptables.Timeout(30))
 	h.must(err)
-	h.EachRule(func(table, chain string, words []string) { h.must(tables.DeleteIfExists(table, chain, words...)) })
+	h.EachRule(func(table, chain string, args []string) { h.must(tables.DeleteIfExists(table, chain, args...)) })
 	h.must(h.closePorts(tables))
 	h.must(os.RemoveAll(filepath.Join(leases, h.Bridge())))
 }
 
-// closePorts takes away the rules that a test which failed may have left of
-// this host's own network.
+// closePorts removes the port rules of this host that a failed test may have left.
 func (h *host) closePorts(tables *iptables.IPTables) error {
 	const all = "CNI-HOSTPORT-DNAT"
 	if there, err := tables.ChainExists("nat", all); !there || err != nil {
@@ -176,12 +185,12 @@ func attach(workspace string, ports ...spec.Port) plan.AttachNetwork {
 	return plan.AttachNetwork{Workspace: workspace, Set: "bots", Ports: ports}
 }
 
-// attach attaches a workspace, which has to work, and gives its attachment.
+// attach attaches a workspace, which must work, and returns its attachment.
 func (h *host) attach(workspace string, ports ...spec.Port) state.Attachment {
 	h.t.Helper()
 	h.must(h.AttachNetwork(h.t.Context(), attach(workspace, ports...)))
 	a := h.attachment(workspace)
-	if a.Fault != "" || a.Netns == 0 || len(a.Addresses) != 1 || a.Set != "bots" || !slices.Equal(a.Ports, ports) {
+	if a.Broken != "" || a.Netns == 0 || len(a.Addresses) != 1 || a.Set != "bots" || !slices.Equal(a.Ports, ports) {
 		h.t.Fatalf("attachment of %s: %+v", workspace, a)
 	}
 	if inside := cni.AddressesIn(h.netns(workspace), cni.InterfaceName); !slices.Contains(inside, a.Addresses[0]) {
@@ -217,12 +226,17 @@ func (h *host) recordFile(workspace string) string {
 	return filepath.Join(h.StateDir, "networks", workspace+".json")
 }
 
+// result is the file with the cached result of a workspace's ADD.
+func (h *host) result(workspace string) string {
+	return filepath.Join(results, h.Bridge()+"-"+h.Namespace+"."+workspace+"-"+cni.InterfaceName)
+}
+
 func (h *host) hasLink(name string) bool {
 	_, err := net.InterfaceByName(name)
 	return err == nil
 }
 
-// veth is the host's end of the wire to a workspace.
+// veth is the host's interface of a workspace.
 func (h *host) veth(workspace string) string {
 	h.t.Helper()
 	text, err := os.ReadFile(h.recordFile(workspace))
@@ -238,13 +252,16 @@ func (h *host) veth(workspace string) string {
 	return ""
 }
 
-// traces are all things of this host that an attach makes and a detach takes
-// back: wires, rules, leases, files.
+// traces are all things of this host that an attach makes and a detach removes:
+// interfaces, rules, addresses, cached results, files.
 func (h *host) traces() []string {
 	h.t.Helper()
 	var all []string
-	wires, _ := filepath.Glob(filepath.Join("/sys/class/net", h.Bridge(), "brif/*"))
-	all = append(all, wires...)
+	for _, pattern := range []string{filepath.Join("/sys/class/net", h.Bridge(), "brif/*"), results + "/" + h.Bridge() + "-*"} {
+		found, err := filepath.Glob(pattern)
+		h.must(err)
+		all = append(all, found...)
+	}
 	subnet, _, _ := strings.Cut(h.Subnet, "0/")
 	static := 0
 	for line := range strings.Lines(h.run("iptables-save")) {
@@ -279,8 +296,8 @@ func (h *host) isClean() {
 	}
 }
 
-// configure gives the host a CNI configuration: the built-in bridge's, with a
-// plugin at the end that the test binary is.
+// configure gives the host a CNI configuration: that of the built-in bridge, with
+// the test binary as a plugin at the end.
 func (h *host) configure(do string) {
 	h.t.Helper()
 	bin := filepath.Join(h.t.TempDir(), "bin")
@@ -303,17 +320,7 @@ func (h *host) writeConf(name, text string) {
 
 // inside runs fn in the namespace of a workspace.
 func (h *host) inside(workspace string, fn func() error) error {
-	return cni.OnThread(func() error {
-		f, err := os.Open(h.netns(workspace))
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-			return err
-		}
-		return fn()
-	})
+	return cni.InNetns(h.netns(workspace), fn)
 }
 
 // serve answers with the name of the workspace on a port inside its namespace.

@@ -11,18 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"carrel/drivers/cni"
+	"carrel/plan"
 	"carrel/spec"
 )
 
-// faulty fails the test unless the attachment has that fault, and gives it.
-func (h *host) faulty(workspace, fault string) {
+// broken fails the test unless the attachment is broken for that reason.
+func (h *host) broken(workspace, why string) {
 	h.t.Helper()
-	if a := h.attachment(workspace); !strings.Contains(a.Fault, fault) {
-		h.t.Errorf("attachment of %s is %+v, its fault has no %q", workspace, a, fault)
+	if a := h.attachment(workspace); !strings.Contains(a.Broken, why) {
+		h.t.Errorf("attachment of %s is %+v: Broken has no %q", workspace, a, why)
 	}
 }
 
-// reboot takes away what a reboot does: namespaces and the run dir.
+// reboot removes what a reboot does: namespaces and the run dir.
 func (h *host) reboot() {
 	h.t.Helper()
 	pins, err := filepath.Glob(filepath.Join(h.RunDir, "netns", "*"))
@@ -33,39 +34,41 @@ func (h *host) reboot() {
 	h.must(os.RemoveAll(h.RunDir))
 }
 
-// Each leftover is made for real; then an attach works all the same, and so
-// does a detach without one.
+// Each leftover is made for real. Then an attach must work, and so must a detach
+// without an attach before it.
 func TestLeftoversAreRepaired(t *testing.T) {
 	port := spec.Port{Host: freePort(t), Container: 80, Protocol: "tcp", HostIP: "127.0.0.1"}
 	leftovers := map[string]struct {
-		make  func(h *host)
-		fault string
+		make func(h *host)
+		why  string
 	}{
-		"reboot": {fault: "namespace is gone", make: func(h *host) { h.reboot() }},
-		"reboot that lost the leases": {fault: "namespace is gone", make: func(h *host) {
+		"reboot": {why: "namespace is gone", make: func(h *host) { h.reboot() }},
+		"reboot that lost the leases": {why: "namespace is gone", make: func(h *host) {
 			h.reboot()
 			h.must(os.RemoveAll(filepath.Join(leases, h.Bridge())))
 		}},
-		"cut short after the ADD": {fault: "cut short", make: func(h *host) { h.must(h.CutShort("bot")) }},
-		"cut short before the namespace": {fault: "cut short", make: func(h *host) {
+		"cut short after the ADD": {why: "cut short", make: func(h *host) { h.must(h.CutShort("bot")) }},
+		"cut short before the namespace": {why: "cut short", make: func(h *host) {
 			h.must(h.CutShort("bot"))
 			h.reboot()
 		}},
-		"namespace file that is no namespace": {fault: "namespace is gone", make: func(h *host) {
+		"namespace file that is no namespace": {why: "namespace is gone", make: func(h *host) {
 			h.must(unix.Unmount(h.netns("bot"), unix.MNT_DETACH))
 		}},
-		"host's end of the wire deleted": {fault: "is gone", make: func(h *host) { h.run("ip", "link", "delete", h.veth("bot")) }},
-		"bridge deleted":                 {fault: h0 + " is gone", make: func(h *host) { h.run("ip", "link", "delete", h.Bridge()) }},
-		"bridge made anew with another MAC": {fault: h0 + " was made anew", make: func(h *host) {
+		"host's interface deleted": {why: "is gone", make: func(h *host) { h.run("ip", "link", "delete", h.veth("bot")) }},
+		"bridge deleted":           {why: h0 + " is gone", make: func(h *host) { h.run("ip", "link", "delete", h.Bridge()) }},
+		"bridge replaced by one with another MAC": {why: h0 + " was replaced", make: func(h *host) {
 			h.run("ip", "link", "delete", h.Bridge())
 			h.run("ip", "link", "add", h.Bridge(), "address", "02:00:00:00:00:01", "type", "bridge")
 		}},
-		"record damaged": {fault: "is damaged", make: func(h *host) { h.must(os.Truncate(h.recordFile("bot"), 40)) }},
-		"record and cache damaged": {fault: "is damaged", make: func(h *host) {
+		"record damaged": {why: "is damaged", make: func(h *host) { h.must(os.Truncate(h.recordFile("bot"), 40)) }},
+		"record and cache damaged": {why: "is damaged", make: func(h *host) {
 			h.must(os.Truncate(h.recordFile("bot"), 0))
-			h.must(os.RemoveAll(filepath.Join(h.StateDir, "networks/results")))
+			h.must(os.Remove(h.result("bot")))
 		}},
-		"record lost": {fault: "has no record", make: func(h *host) { h.must(os.RemoveAll(filepath.Join(h.StateDir, "networks"))) }},
+		"owner file emptied": {why: "", make: func(h *host) { h.must(os.Truncate(filepath.Join(h.RunDir, "owner"), 0)) }},
+		"owner file lost":    {why: "", make: func(h *host) { h.must(os.Remove(filepath.Join(h.RunDir, "owner"))) }},
+		"record lost":        {why: "has no record", make: func(h *host) { h.must(os.RemoveAll(filepath.Join(h.StateDir, "networks"))) }},
 	}
 	for name, leftover := range leftovers {
 		t.Run(name, func(t *testing.T) {
@@ -73,7 +76,7 @@ func TestLeftoversAreRepaired(t *testing.T) {
 			for _, repair := range []bool{true, false} {
 				h.attach("bot", port)
 				leftover.make(h)
-				h.faulty("bot", strings.ReplaceAll(leftover.fault, h0, h.Bridge()))
+				h.broken("bot", strings.ReplaceAll(leftover.why, h0, h.Bridge()))
 				if repair {
 					h.attach("bot", port)
 				}
@@ -87,6 +90,24 @@ func TestLeftoversAreRepaired(t *testing.T) {
 // h0 stands for the name of the bridge.
 const h0 = "BRIDGE"
 
+// go-cni takes an error with the words "not found" for success. But the plugins
+// after that one did not run: the workspace still has its address.
+func TestADetachThatFailsIsAnError(t *testing.T) {
+	h := newHost(t, nil)
+	file := filepath.Join(t.TempDir(), "fails")
+	h.configure("fail DEL while there is " + file)
+	h.attach("bot")
+	h.must(os.WriteFile(file, nil, 0o600))
+	err := h.DetachNetwork(t.Context(), plan.DetachNetwork{Workspace: "bot"})
+	if err == nil || !strings.Contains(err.Error(), "endpoint not found") {
+		t.Errorf("error: %v", err)
+	}
+	h.attachment("bot")
+	h.must(os.Remove(file))
+	h.detach("bot")
+	h.isClean()
+}
+
 func TestKilledBetweenAddAndRecord(t *testing.T) {
 	h := newHost(t, nil)
 	h.configure("kill")
@@ -98,7 +119,7 @@ func TestKilledBetweenAddAndRecord(t *testing.T) {
 		if out, err := attacher.CombinedOutput(); err == nil || err.Error() != "signal: killed" {
 			t.Fatalf("the child was not killed: %v: %s", err, out)
 		}
-		h.faulty("bot", "cut short")
+		h.broken("bot", "cut short")
 		if len(cni.AddressesIn(h.netns("bot"), cni.InterfaceName)) == 0 {
 			t.Error("the ADD had not given an address yet")
 		}
@@ -130,7 +151,7 @@ func TestLeftoversThatNoRecordTellsOf(t *testing.T) {
 			return exec.Command("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1").Run()
 		}))
 		inode := cni.Inode(h.netns("bot"))
-		h.faulty("bot", "has no record")
+		h.broken("bot", "has no record")
 		if a := h.attach("bot"); a.Netns != inode {
 			t.Error("the namespace was replaced")
 		}
@@ -139,7 +160,7 @@ func TestLeftoversThatNoRecordTellsOf(t *testing.T) {
 		h := newHost(t, nil)
 		h.attach("first")
 		h.must(os.WriteFile(h.netns("bot"), []byte("x"), 0o600))
-		h.faulty("bot", "has no record")
+		h.broken("bot", "has no record")
 		h.attach("bot")
 		h.detach("bot")
 		h.must(os.WriteFile(h.netns("bot"), []byte("x"), 0o600))
@@ -155,12 +176,12 @@ func TestInterfaceIsRepairedInItsNamespace(t *testing.T) {
 	first := h.attach("bot", port)
 	h.serve("bot", 80) // a process that lives on
 	h.must(h.inside("bot", func() error { return exec.Command("ip", "link", "delete", "eth0").Run() }))
-	h.faulty("bot", "is gone")
+	h.broken("bot", "is gone")
 	if again := h.attach("bot", port); again.Netns != first.Netns {
 		t.Errorf("namespace %d became %d", first.Netns, again.Netns)
 	}
 	h.hears("bot", h.attachment("bot").Addresses[0]+":80")
-	// An address taken away inside cannot be seen from outside, but is repaired.
+	// An address taken away inside cannot be observed from outside, but is repaired.
 	h.must(h.inside("bot", func() error { return exec.Command("ip", "address", "flush", "dev", "eth0").Run() }))
 	h.attach("bot", port)
 	h.hears("bot", h.attachment("bot").Addresses[0]+":80")
@@ -173,8 +194,8 @@ func TestTheBridgeOfOthersIsRepairedToo(t *testing.T) {
 	h.attach("one")
 	h.attach("two")
 	h.run("ip", "link", "delete", h.Bridge())
-	h.attach("one") // the bridge is back, but the wire of the other is not in it
-	h.faulty("two", "was made anew")
+	h.attach("one") // the bridge is back, but the interface of the other is not in it
+	h.broken("two", "was replaced")
 	two := h.attach("two")
 	h.serve("two", 80)
 	h.must(h.inside("one", func() error {
@@ -190,7 +211,7 @@ func TestTwoStateDirsDoNotShareARunDir(t *testing.T) {
 		ConfDir: h.ConfDir, RunDir: h.RunDir, StateDir: t.TempDir(), Namespace: "other", Subnet: h.Subnet,
 	}), t}
 	if all := other.attachments(); len(all) != 0 {
-		t.Errorf("it takes those of another for leftovers: %+v", all)
+		t.Errorf("those of another count as leftovers: %+v", all)
 	}
 	other.detach("bot")
 	if err := other.AttachNetwork(t.Context(), attach("bot")); err == nil || !strings.Contains(err.Error(), "belongs to the carrel whose state dir is") {

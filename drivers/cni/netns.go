@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,11 +11,13 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// pin makes a network namespace and keeps it at path: one that is there lives
-// on, and a file that is none is a leftover.
+// pin makes a network namespace and mounts it at path, where it stays until it is
+// unpinned. A namespace that is there already is kept; a file that is no
+// namespace is a leftover and is replaced.
 func pin(path string) error {
 	if inode(path) != 0 {
 		return nil
@@ -35,12 +36,17 @@ func pin(path string) error {
 	return nil
 }
 
-// mountNew gives the calling thread a new namespace and mounts it at path.
+// mountNew gives the calling thread a new namespace, whose loopback is up, and
+// mounts it at path.
 func mountNew(path string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return os.NewSyscallError("unshare", err)
 	}
-	if err := loopbackUp(); err != nil {
+	loopback, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(loopback)
+	}
+	if err != nil {
 		return fmt.Errorf("loopback: %w", err)
 	}
 	own := fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())
@@ -50,42 +56,31 @@ func mountNew(path string) error {
 	return nil
 }
 
-// loopbackUp saves running a plugin for it.
-func loopbackUp() error {
-	return withLink("lo", func(fd int, request *unix.Ifreq) error {
-		if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, request); err != nil {
-			return err
-		}
-		request.SetUint16(request.Uint16() | unix.IFF_UP)
-		return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request)
-	})
-}
-
-// linkIndex is the number of an interface by its name, 0 when there is none.
-func linkIndex(name string) (index int) {
-	_ = withLink(name, func(fd int, request *unix.Ifreq) error {
-		err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request)
-		if err == nil {
-			index = int(request.Uint32())
-		}
-		return err
-	})
-	return index
-}
-
-func withLink(name string, fn func(fd int, request *unix.Ifreq) error) error {
-	request, err := unix.NewIfreq(name)
+// linkIndex is the index of an interface of the host, 0 when there is none.
+func linkIndex(name string) int {
+	found, err := netlink.LinkByName(name)
 	if err != nil {
-		return err
+		return 0
 	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(fn(fd, request), unix.Close(fd))
+	return found.Attrs().Index
 }
 
-// unpin ends the hold on a namespace. Processes in it keep it.
+// hostLinks are the indexes of the host's interfaces by name. Some may be missing
+// when interfaces come and go meanwhile.
+func hostLinks() (map[string]int, error) {
+	found, err := netlink.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("interfaces of the host: %w", err)
+	}
+	links := make(map[string]int, len(found))
+	for _, l := range found {
+		links[l.Attrs().Name] = l.Attrs().Index
+	}
+	return links, nil
+}
+
+// unpin unmounts a namespace and removes its file. The namespace lives on while
+// processes are in it.
 func unpin(path string) error {
 	for {
 		err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
@@ -96,11 +91,11 @@ func unpin(path string) error {
 			return &fs.PathError{Op: "unmount", Path: path, Err: err}
 		}
 	}
-	return gone(os.Remove(path))
+	return ifThere(os.Remove(path))
 }
 
-// gone takes an error of removing: what is gone already is removed.
-func gone(err error) error {
+// ifThere drops the error of removing or opening what does not exist.
+func ifThere(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -120,27 +115,20 @@ func inode(path string) uint64 {
 	return stat.Ino
 }
 
-// addressesIn are the addresses of an interface inside a namespace. An
-// interface that is gone or down has none.
-func addressesIn(netns, link string) (all []string) {
-	err := onThread(func() error {
-		fd, err := unix.Open(netns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
+// addressesIn are the addresses of an interface inside a namespace. An interface
+// that is gone or down has none.
+func addressesIn(netns, name string) (all []string) {
+	err := inNetns(netns, func() error {
+		found, err := netlink.LinkByName(name)
+		if err != nil || found.Attrs().RawFlags&unix.IFF_UP == 0 {
 			return err
 		}
-		defer unix.Close(fd)
-		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-			return err
+		addresses, err := netlink.AddrList(found, netlink.FAMILY_ALL)
+		if errors.Is(err, netlink.ErrDumpInterrupted) {
+			err = nil // something else changed meanwhile: the list is good enough
 		}
-		found, err := net.InterfaceByName(link)
-		if err != nil || found.Flags&net.FlagUp == 0 {
-			return err
-		}
-		addresses, err := found.Addrs()
 		for _, a := range addresses {
-			if ip, ok := a.(*net.IPNet); ok {
-				all = append(all, ip.IP.String())
-			}
+			all = append(all, a.IP.String())
 		}
 		return err
 	})
@@ -150,9 +138,24 @@ func addressesIn(netns, link string) (all []string) {
 	return all
 }
 
-// onThread runs fn on a thread that ends with it, because it may leave the
-// thread in another namespace. The main thread cannot end, and it is what
-// /proc/self shows: when it is the one, another is taken.
+// inNetns runs fn on a thread that is in a namespace.
+func inNetns(path string, fn func() error) error {
+	return onThread(func() error {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+			return os.NewSyscallError("setns", err)
+		}
+		return fn()
+	})
+}
+
+// onThread runs fn on a thread of its own, which ends with fn: fn may leave it in
+// another namespace. It is never the main thread, which cannot end, and whose
+// namespaces /proc/self shows.
 func onThread(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -167,9 +170,10 @@ func onThread(fn func() error) error {
 	return <-done
 }
 
-// share makes mounts below a folder be seen, and seen to go away, in mount
-// namespaces made from this one: containerd's may be another, and a copy of a
-// pin would hold its namespace. Most hosts share everything and need nothing.
+// share makes the mounts below a folder appear, and disappear, in other mount
+// namespaces too. containerd may run in one of its own: without this it would not
+// see a new pin, and its copy of an old one would keep the namespace. Most hosts
+// share all mounts, and then nothing is done.
 func share(dir string) error {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -179,19 +183,19 @@ func share(dir string) error {
 	if err != nil {
 		return err
 	}
-	over := ""
+	nearest := ""
 	shared := false
 	for _, m := range mounts {
-		below := m.Mountpoint == "/" || dir == m.Mountpoint || strings.HasPrefix(dir, m.Mountpoint+"/")
-		if below && len(m.Mountpoint) >= len(over) {
-			over = m.Mountpoint
+		above := m.Mountpoint == "/" || dir == m.Mountpoint || strings.HasPrefix(dir, m.Mountpoint+"/")
+		if above && len(m.Mountpoint) >= len(nearest) {
+			nearest = m.Mountpoint
 			shared = slices.ContainsFunc(strings.Fields(m.Optional), func(o string) bool { return strings.HasPrefix(o, "shared:") })
 		}
 	}
 	if shared {
 		return nil
 	}
-	if over != dir {
+	if nearest != dir {
 		if err := unix.Mount(dir, dir, "none", unix.MS_BIND, ""); err != nil {
 			return &fs.PathError{Op: "mount", Path: dir, Err: err}
 		}

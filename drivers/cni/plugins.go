@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	gocni "github.com/containerd/go-cni"
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/invoke"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -15,19 +16,12 @@ import (
 	"carrel/spec"
 )
 
-// pluginTimeout bounds one ADD or DEL: a plugin may wait for a server.
+// pluginTimeout limits one ADD or DEL: a plugin may wait for a server.
 const pluginTimeout = time.Minute
 
-// client runs plugins. Its cache of results, which it gives to plugins at a DEL,
-// is beside the records instead of in a folder that others use too.
-func (d *Driver) client() *libcni.CNIConfig {
-	return libcni.NewCNIConfigWithCacheDir(d.BinDirs, d.networks(), &invoke.DefaultExec{
-		RawExec:       &invoke.RawExec{}, // what plugins log beside their answer is dropped
-		PluginDecoder: version.PluginDecoder{},
-	})
-}
-
-// portMapping is the CNI convention "portMappings".
+// portMapping is an entry of the CNI convention "portMappings". The type that
+// go-cni has for it is encoded with other names (HostPort), which only plugins
+// written in Go read as the same.
 type portMapping struct {
 	HostPort      int    `json:"hostPort"`
 	ContainerPort int    `json:"containerPort"`
@@ -35,60 +29,140 @@ type portMapping struct {
 	HostIP        string `json:"hostIP,omitempty"`
 }
 
-func mappings(ports []spec.Port) map[string]any {
-	if len(ports) == 0 {
-		return nil
-	}
+const portMappings = "portMappings"
+
+func mappings(ports []spec.Port) []portMapping {
 	var all []portMapping
 	for _, p := range ports {
 		all = append(all, portMapping{HostPort: p.Host, ContainerPort: p.Container, Protocol: p.Protocol, HostIP: p.HostIP})
 	}
-	return map[string]any{"portMappings": all}
+	return all
 }
 
-func (r *record) runtime() *libcni.RuntimeConf {
-	return &libcni.RuntimeConf{ContainerID: r.ID, NetNS: r.Netns, IfName: r.Interface, CapabilityArgs: mappings(r.Ports)}
+// library is go-cni with one configuration list. The list is the only one, so its
+// interface is the first with the prefix: eth0. The loopback needs no plugin,
+// because pin sets it up.
+//
+// What plugins write to their standard error goes to that of carrel, and results
+// are cached in /var/lib/cni: go-cni has no options for either.
+func (d *Driver) library(config []byte) (gocni.CNI, error) {
+	return gocni.New(gocni.WithPluginDir(d.BinDirs), gocni.WithInterfacePrefix(interfacePrefix), gocni.WithConfListBytes(config))
+}
+
+// options are those of an ADD or DEL that publish the ports of a record.
+func (r *record) options() []gocni.NamespaceOpts {
+	if len(r.Ports) == 0 {
+		return nil
+	}
+	return []gocni.NamespaceOpts{gocni.WithCapability(portMappings, mappings(r.Ports))}
 }
 
 // add runs the ADD of an attachment.
 func (d *Driver) add(ctx context.Context, n *network, r *record) (*types100.Result, error) {
+	library, err := d.library(r.Config)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, pluginTimeout)
 	defer cancel()
-	found, err := d.client().AddNetworkList(ctx, n.list, r.runtime())
+	result, err := library.Setup(ctx, r.ID, r.Netns, r.options()...)
 	if err != nil {
 		return nil, explain(ctx, n, err)
 	}
-	return types100.NewResultFromResult(found)
+	return result.Raw()[0], nil // of the only list
 }
 
 // del runs the DEL of an attachment with what its ADD was given.
+//
+// go-cni takes an error that contains "not found" for success, although the
+// plugins after that one did not run, and their addresses and interfaces stay.
+// The cached result of the ADD shows whether that happened: it is deleted when
+// all plugins succeeded. Then, and where the ADD left no result, libcni runs the
+// DEL and returns the error.
 func (d *Driver) del(ctx context.Context, r *record) error {
 	list, err := r.list()
 	if err != nil {
 		return err
 	}
-	return d.delList(ctx, list, r.runtime())
+	if !d.isCached(list, r) {
+		return d.delList(ctx, list, r.runtime())
+	}
+	if err := d.delWhole(ctx, list, r); err != nil {
+		return err
+	}
+	if d.isCached(list, r) {
+		return d.delList(ctx, list, r.runtime())
+	}
+	return nil
 }
 
-func (d *Driver) delList(ctx context.Context, list *libcni.NetworkConfigList, rt *libcni.RuntimeConf) error {
+// delWhole runs the DEL of an attachment whose ADD succeeded, through go-cni.
+func (d *Driver) delWhole(ctx context.Context, list *libcni.NetworkConfigList, r *record) error {
 	if err := d.hasPlugins(list); err != nil {
 		return err
 	}
-	if inode(rt.NetNS) == 0 {
-		rt.NetNS = "" // plugins give back what they can without it
+	library, err := d.library(r.Config)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, pluginTimeout)
 	defer cancel()
-	if err := d.client().DelNetworkList(ctx, list, rt); err != nil {
+	if err := library.Remove(ctx, r.ID, liveNetns(r.Netns), r.options()...); err != nil {
 		return fmt.Errorf("network %s: %w", list.Name, shorten(ctx, err))
 	}
 	return nil
 }
 
-// delUnknown runs the DEL of an attachment whose record is lost or damaged: with
-// what the cache of results has, or else with today's configuration.
+// liveNetns is the path of a namespace, "" when the namespace is gone: plugins
+// then release what they can without it.
+func liveNetns(path string) string {
+	if inode(path) == 0 {
+		return ""
+	}
+	return path
+}
+
+// isCached reports whether the result of the ADD of a record is cached.
+func (d *Driver) isCached(list *libcni.NetworkConfigList, r *record) bool {
+	result, err := d.bareLibrary().GetNetworkListCachedResult(list, r.runtime())
+	return err == nil && result != nil
+}
+
+// bareLibrary is libcni, for what go-cni has no call for: the cache of results, a
+// DEL with what was read from that cache, and a DEL that returns each error. It
+// has the same cache.
+func (d *Driver) bareLibrary() *libcni.CNIConfig {
+	return libcni.NewCNIConfig(d.BinDirs, &invoke.DefaultExec{RawExec: &invoke.RawExec{}, PluginDecoder: version.PluginDecoder{}})
+}
+
+// runtime is what libcni needs to know of a record.
+func (r *record) runtime() *libcni.RuntimeConf {
+	c := &libcni.RuntimeConf{ContainerID: r.ID, NetNS: r.Netns, IfName: r.Interface}
+	if len(r.Ports) > 0 {
+		c.CapabilityArgs = map[string]any{portMappings: mappings(r.Ports)}
+	}
+	return c
+}
+
+// delList runs a DEL through libcni.
+func (d *Driver) delList(ctx context.Context, list *libcni.NetworkConfigList, c *libcni.RuntimeConf) error {
+	if err := d.hasPlugins(list); err != nil {
+		return err
+	}
+	c.NetNS = liveNetns(c.NetNS)
+	ctx, cancel := context.WithTimeout(ctx, pluginTimeout)
+	defer cancel()
+	if err := d.bareLibrary().DelNetworkList(ctx, list, c); err != nil {
+		return fmt.Errorf("network %s: %w", list.Name, shorten(ctx, err))
+	}
+	return nil
+}
+
+// delUnknown runs the DEL of an attachment whose record is lost or damaged. It
+// takes what the ADD was given from the cache of results, or else today's
+// configuration.
 func (d *Driver) delUnknown(ctx context.Context, workspace string) error {
-	cached, err := d.client().GetCachedAttachments(d.id(workspace))
+	cached, err := d.bareLibrary().GetCachedAttachments(d.id(workspace))
 	if err != nil {
 		return err
 	}
@@ -115,15 +189,16 @@ func (d *Driver) delUnknown(ctx context.Context, workspace string) error {
 	if err != nil {
 		return err
 	}
-	// The portmap plugin takes back all rules of a container, but only when it
-	// is told of a port, whichever.
-	lost := []spec.Port{{Host: 1, Container: 1, Protocol: "tcp"}}
+	// The portmap plugin removes all rules of a container, but only when it is
+	// given a port, whichever.
+	anyPort := []spec.Port{{Host: 1, Container: 1, Protocol: "tcp"}}
 	return d.delList(ctx, n.list, (&record{
-		ID: d.id(workspace), Netns: d.netns(workspace), Interface: interfaceName, Ports: lost,
+		ID: d.id(workspace), Netns: d.netns(workspace), Interface: interfaceName, Ports: anyPort,
 	}).runtime())
 }
 
-// hasPlugins looks for every plugin of a list before the first one runs.
+// hasPlugins checks that every plugin of a list is installed, before the first
+// one runs.
 func (d *Driver) hasPlugins(list *libcni.NetworkConfigList) error {
 	for _, p := range list.Plugins {
 		for _, name := range []string{p.Network.Type, p.Network.IPAM.Type} {
@@ -139,9 +214,8 @@ func (d *Driver) hasPlugins(list *libcni.NetworkConfigList) error {
 	return nil
 }
 
-// explain gives an error of an ADD the words of a person. The words of the
-// host-local plugin are all there is to know a full subnet by: its error has no
-// code of its own.
+// explain makes the error of an ADD readable. A full subnet is recognised by the text
+// of the host-local plugin: its error has no code of its own.
 func explain(ctx context.Context, n *network, err error) error {
 	if !strings.Contains(err.Error(), "no IP addresses available") {
 		return fmt.Errorf("network %s: %w", n.list.Name, shorten(ctx, err))
@@ -152,25 +226,25 @@ func explain(ctx context.Context, n *network, err error) error {
 	return fmt.Errorf("subnet %s is full: all %d addresses for workspaces are taken (detach some, or give a larger subnet with --subnet)", n.subnet, n.room())
 }
 
-// shorten brings the words of plugins into one line, and tells a plugin that
-// was stopped from one that failed.
+// shorten puts the error of a plugin into one line. A plugin that was stopped,
+// because its time was over or the context ended, has an error that says so.
 func shorten(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return &pluginError{words: fmt.Sprintf("no answer within %s", pluginTimeout), err: err}
+		return &pluginError{text: fmt.Sprintf("no answer within %s", pluginTimeout), err: err}
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return &pluginError{words: oneLine(err), err: err}
+	return &pluginError{text: oneLine(err), err: err}
 }
 
-// pluginError is the refusal of a plugin.
+// pluginError is an error that a plugin returned.
 type pluginError struct {
-	words string
-	err   error
+	text string
+	err  error
 }
 
-func (e *pluginError) Error() string { return e.words }
+func (e *pluginError) Error() string { return e.text }
 func (e *pluginError) Unwrap() error { return e.err }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -13,8 +13,8 @@ import (
 	"carrel/spec"
 )
 
-// free reports the first port on which somebody of the host listens. Plugins do
-// not look: their rules would cut that listener off in silence.
+// free refuses a port on which something on the host listens. Plugins do not check
+// that: their rules would take the connections of that listener, without an error.
 func free(ctx context.Context, ports []spec.Port) error {
 	for _, p := range ports {
 		address := net.JoinHostPort(p.HostIP, strconv.Itoa(p.Host))
@@ -23,7 +23,7 @@ func free(ctx context.Context, ports []spec.Port) error {
 		case err == nil:
 			err = listener.Close()
 		case errors.Is(err, unix.EADDRNOTAVAIL):
-			err = nil // an address that the host gets later may be published now
+			err = nil // the host may get this address later
 		case errors.Is(err, unix.EADDRINUSE):
 			if p.HostIP == "" {
 				address = strconv.Itoa(p.Host)

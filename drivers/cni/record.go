@@ -12,50 +12,55 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
-	"golang.org/x/sys/unix"
+	"github.com/google/renameio/v2"
 
 	"carrel/plan"
 	"carrel/spec"
 )
 
-// record is one attachment: what its ADD was given, and what it returned. It is
-// on the disk before the ADD runs and until after the DEL.
+// record is what is kept of an attachment: what its ADD was given, so that the DEL
+// is given the same, and what the ADD returned. It is on the disk from before the
+// ADD until after the DEL.
 type record struct {
 	Version   int             `json:"version"`
 	Workspace string          `json:"workspace"`
 	Set       string          `json:"set"`
 	ID        string          `json:"id"`        // by which plugins know the workspace
 	Interface string          `json:"interface"` // inside the namespace
-	Netns     string          `json:"netns"`
+	Netns     string          `json:"netns"`     // the path that the namespace is pinned at
 	Ports     []spec.Port     `json:"ports,omitempty"`
 	Network   string          `json:"network"`
-	Config    json.RawMessage `json:"config"` // the configuration list; a DEL gets the one of its ADD
+	Config    json.RawMessage `json:"config"` // the configuration list
 	Addresses []string        `json:"addresses,omitempty"`
-	Links     []link          `json:"links,omitempty"`  // on the host's side
+	Links     []link          `json:"links,omitempty"`  // interfaces of the host that the ADD made or used
 	Result    json.RawMessage `json:"result,omitempty"` // nil until the ADD returned
 }
 
-// link is an interface. The index tells one from another that was made later
-// under the same name.
+// link is an interface of the host. The index tells it from one that was made
+// later with the same name.
 type link struct {
 	Name  string `json:"name"`
 	Index int    `json:"index"`
 }
 
 const (
-	recordVersion = 1
-	interfaceName = "eth0"
-	recordSuffix  = ".json"
+	recordVersion   = 1
+	interfacePrefix = "eth"
+	interfaceName   = interfacePrefix + "0"
+	recordSuffix    = ".json"
 )
 
-// damaged is a record that cannot be understood.
-type damaged struct {
+// damagedError is a record that cannot be read: it was cut short, or changed by
+// something else.
+type damagedError struct {
 	path string
 	err  error
 }
 
-func (e *damaged) Error() string { return fmt.Sprintf("%s is damaged: %s", e.path, oneLine(e.err)) }
-func (e *damaged) Unwrap() error { return e.err }
+func (e *damagedError) Error() string {
+	return fmt.Sprintf("%s is damaged: %s", e.path, oneLine(e.err))
+}
+func (e *damagedError) Unwrap() error { return e.err }
 
 func (d *Driver) networks() string { return filepath.Join(d.StateDir, networksDir) }
 
@@ -71,7 +76,7 @@ func (d *Driver) newRecord(s plan.AttachNetwork, n *network) *record {
 	}
 }
 
-// read gives the record of a workspace, nil when there is none.
+// read reads the record of a workspace. It is nil when there is none.
 func (d *Driver) read(workspace string) (*record, error) {
 	path := d.recordFile(workspace)
 	text, err := os.ReadFile(path)
@@ -83,18 +88,19 @@ func (d *Driver) read(workspace string) (*record, error) {
 	}
 	var r record
 	if err := json.Unmarshal(text, &r); err != nil {
-		return nil, &damaged{path, err}
+		return nil, &damagedError{path, err}
 	}
 	if r.Version > recordVersion {
 		return nil, fmt.Errorf("%s has version %d, this carrel knows %d (use the newer carrel)", path, r.Version, recordVersion)
 	}
 	if r.Workspace != workspace || r.ID == "" || r.Interface == "" || len(r.Config) == 0 {
-		return nil, &damaged{path, errors.New("fields are missing")}
+		return nil, &damagedError{path, errors.New("fields are missing")}
 	}
 	return &r, nil
 }
 
-// write puts a record on the disk, whole or not at all.
+// write writes a record, whole or not at all. What the ADD is given is on the disk
+// when write returns: a power cut must not lose what the DEL needs.
 func (d *Driver) write(r *record) error {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -103,54 +109,39 @@ func (d *Driver) write(r *record) error {
 	if err := os.MkdirAll(d.networks(), 0o700); err != nil {
 		return err
 	}
-	temp := filepath.Join(d.networks(), "."+r.Workspace+".new")
-	save := writeSynced
-	if r.Result != nil {
-		// What a power cut may bring back, or damage, is enough for a DEL: there
-		// is the plugins' own cache of results too.
-		save = func(path string, text []byte) error { return os.WriteFile(path, text, 0o600) }
-	}
-	if err := save(temp, text); err != nil {
-		return errors.Join(err, gone(os.Remove(temp)))
-	}
-	if err := os.Rename(temp, d.recordFile(r.Workspace)); err != nil {
-		return err
-	}
-	if r.Result != nil {
-		return nil
-	}
-	return syncDir(d.networks())
-}
-
-func writeSynced(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	path := d.recordFile(r.Workspace)
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(d.networks()), renameio.WithStaticPermissions(0o600))
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
+	if _, err := f.Write(text); err != nil {
+		return errors.Join(err, f.Cleanup())
 	}
-	return errors.Join(err, f.Close())
+	if r.Result != nil {
+		// Not synced, as renameio would: that takes as long as a plugin, and a power
+		// cut may lose the result. The DEL does not need it.
+		return errors.Join(f.Close(), os.Rename(f.Name(), path))
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
+		return errors.Join(err, f.Cleanup())
+	}
+	return syncDir(d.networks()) // renameio syncs the file only
 }
 
+// syncDir makes sure that the names in a folder are on the disk.
 func syncDir(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if err := unix.Fsync(int(f.Fd())); err != nil {
-		return &fs.PathError{Op: "sync", Path: path, Err: err}
-	}
-	return nil
+	return errors.Join(f.Sync(), f.Close())
 }
 
-// workspaces are the names that have a record.
+// workspaces are the workspaces that have a record, sorted.
 func (d *Driver) workspaces() ([]string, error) { return names(d.networks(), recordSuffix) }
 
-// names are the workspaces that have a file in a folder, sorted. Files of other
-// names are not ours.
+// names are the names of the files in a folder, without the suffix, sorted. Files
+// with names that carrel does not give are left out.
 func names(dir, suffix string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -167,8 +158,8 @@ func names(dir, suffix string) ([]string, error) {
 	return all, err
 }
 
-// returned notes what the ADD returned.
-func (r *record) returned(result *types100.Result) error {
+// complete adds to the record what the ADD returned.
+func (r *record) complete(result *types100.Result) error {
 	for _, ip := range result.IPs {
 		r.Addresses = append(r.Addresses, ip.Address.IP.String())
 	}
@@ -188,8 +179,8 @@ func (r *record) returned(result *types100.Result) error {
 	return err
 }
 
-// reachable refuses a port on an address of another family than those that the
-// workspace got: plugins leave it closed without a word.
+// reachable refuses a port on an address of another family than the addresses of
+// the workspace: plugins would ignore it without an error.
 func (r *record) reachable() error {
 	for _, p := range r.Ports {
 		six := strings.Contains(p.HostIP, ":")
@@ -202,14 +193,14 @@ func (r *record) reachable() error {
 	return nil
 }
 
-// result is what the ADD returned.
+// result decodes what the ADD returned.
 func (r *record) result() (*types100.Result, error) {
 	var result types100.Result
 	err := json.Unmarshal(r.Result, &result)
 	return &result, err
 }
 
-// list is the configuration that the ADD had.
+// list decodes the configuration that the ADD was given.
 func (r *record) list() (*libcni.NetworkConfigList, error) {
 	list, err := libcni.NetworkConfFromBytes(r.Config)
 	if err != nil {
@@ -218,26 +209,26 @@ func (r *record) list() (*libcni.NetworkConfigList, error) {
 	return list, nil
 }
 
-// serves reports whether the attachment is what is asked for.
-func (r *record) serves(asked *record) bool {
+// matches reports whether the attachment is the one that is asked for.
+func (r *record) matches(asked *record) bool {
 	return r.Result != nil && r.Set == asked.Set && r.Network == asked.Network &&
 		r.ID == asked.ID && r.Netns == asked.Netns && slices.Equal(r.Ports, asked.Ports)
 }
 
 // works reports whether the attachment is as its ADD left it.
 func (r *record) works() bool {
-	if r.fault(inode(r.Netns), nil) != "" {
+	if r.broken(inode(r.Netns), nil) != "" {
 		return false
 	}
 	inside := addressesIn(r.Netns, r.Interface)
 	return !slices.ContainsFunc(r.Addresses, func(a string) bool { return !slices.Contains(inside, a) })
 }
 
-// fault says why the attachment does not work, as far as it can be seen from
-// outside its namespace. Links are those of the host by name; one that is not
-// among them is asked for by name, because a list that is made while
-// interfaces come and go may leave some out.
-func (r *record) fault(netns uint64, links map[string]int) string {
+// broken says why the attachment does not work, "" when it does, as far as that
+// can be observed from outside its namespace. Links are the indexes of the host's
+// interfaces by name. An interface that is not among them is asked for by name: a
+// list that was read while interfaces come and go may be incomplete.
+func (r *record) broken(netns uint64, links map[string]int) string {
 	if r.Result == nil {
 		return "an attach was cut short"
 	}
@@ -253,7 +244,7 @@ func (r *record) fault(netns uint64, links map[string]int) string {
 			return fmt.Sprintf("interface %s is gone", l.Name)
 		}
 		if index != l.Index {
-			return fmt.Sprintf("interface %s was made anew", l.Name)
+			return fmt.Sprintf("interface %s was replaced", l.Name)
 		}
 	}
 	return ""

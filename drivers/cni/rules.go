@@ -10,24 +10,24 @@ import (
 )
 
 const (
-	// rulesCheck is for how long rules that were seen count as there: others may
-	// flush them, but not between each two of a hundred workspaces.
+	// rulesCheck is how long rules that were checked count as there. Other programs
+	// may flush them, but hardly while a hundred workspaces are attached.
 	rulesCheck = 10 * time.Second
 
 	// rulesWait is how many seconds to wait for the lock of iptables.
 	rulesWait = 30
 )
 
-// rule is a rule of the built-in bridge.
+// rule is an iptables rule of the built-in bridge.
 type rule struct {
 	table, chain string
-	words        []string
+	args         []string
 }
 
-// rules let all workspaces of the built-in bridge reach other hosts and each
-// other, and let in answers and what comes by a published port. A host that
-// forwards nothing, as one with Docker does, otherwise drops even what goes
-// from one workspace to another.
+// rules let the workspaces of the built-in bridge reach each other and other
+// hosts, and let in answers and connections to published ports. They are needed
+// where the host forwards nothing by default, as with Docker: that drops even
+// packets from one workspace to another.
 func (n *network) rules() []rule {
 	bridge, subnet := n.list.Name, n.subnet.String()
 	named := []string{"-m", "comment", "--comment", "carrel"}
@@ -38,7 +38,7 @@ func (n *network) rules() []rule {
 	}
 }
 
-// allow makes the rules of the built-in bridge where they are missing.
+// allow adds the rules of the built-in bridge that are missing.
 func (d *Driver) allow(n *network) error {
 	if n.file != "" {
 		return nil
@@ -55,7 +55,7 @@ func (d *Driver) allow(n *network) error {
 			return fmt.Errorf("iptables: %w", err)
 		}
 		for _, r := range n.rules() {
-			if err := tables.InsertUnique(r.table, r.chain, 1, r.words...); err != nil {
+			if err := tables.InsertUnique(r.table, r.chain, 1, r.args...); err != nil {
 				return fmt.Errorf("rule of bridge %s: %s", n.list.Name, oneLine(err))
 			}
 		}

@@ -17,11 +17,11 @@ import (
 	"carrel/plan"
 )
 
-// maxIndex bounds what is read of an archive's index: it lists one image.
+// maxIndex limits how much of an archive's index is read: it lists one image.
 const maxIndex = 1 << 20
 
-// archiveDigest is the digest of the one image in an OCI archive (the OCI image
-// layout in a tar file, not compressed). Blobs are passed over unread.
+// archiveDigest is the digest of the only image in an OCI archive (the OCI image
+// layout in a tar file, not compressed). The blobs are not read.
 func archiveDigest(file string) (digest.Digest, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -56,7 +56,7 @@ func oneImage(r io.Reader) (digest.Digest, error) {
 	return index.Manifests[0].Digest, nil
 }
 
-// ImportImage loads an archive of the host under the name of the step.
+// ImportImage loads an archive of the host. The image gets the name of the step.
 func (d *Driver) ImportImage(ctx context.Context, s plan.ImportImage) error {
 	found, err := archiveDigest(s.Path)
 	if err != nil {

@@ -12,12 +12,11 @@ import (
 	"carrel/spec"
 )
 
-// groupRoot is where every distribution has the kernel's control groups.
+// groupRoot is where all distributions mount the kernel's control groups.
 const groupRoot = "/sys/fs/cgroup"
 
-// groupFile reads a file of the memory group of a container. The two versions
-// of control groups have different files, so the one that is there says which
-// version it is.
+// groupFile reads a file of the memory group of a container. The two versions of
+// control groups have it at different paths: the one that exists is read.
 func (d *Driver) groupFile(container, v1, v2 string) ([]byte, error) {
 	group := filepath.Join(d.Namespace, container)
 	text, err := readOnce(filepath.Join(groupRoot, "memory", group, v1))
@@ -27,9 +26,9 @@ func (d *Driver) groupFile(container, v1, v2 string) ([]byte, error) {
 	return text, err
 }
 
-// readOnce reads a file of the kernel's, which gives at most a page at once. A
-// listing does it for every container, and os.ReadFile has more to do: it puts
-// the file into the poller, and asks for its size.
+// readOnce reads a file of the kernel, which returns at most a page. It is called
+// for every container of an observation, and os.ReadFile takes longer: it adds the
+// file to the poller and asks for its size.
 func readOnce(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -41,15 +40,15 @@ func readOnce(path string) ([]byte, error) {
 	return text[:max(n, 0)], err
 }
 
-// countsSwap reports whether the kernel limits swap: with some of Debian's older
-// kernels it does so only when it is told to at boot, and a container that
-// limits it all the same cannot start.
+// countsSwap reports whether the kernel can limit swap. Some older kernels of Debian
+// can only with an option at boot, and there a container with such a limit cannot
+// start.
 func countsSwap(root string) bool {
 	for _, files := range [][2]string{
 		{"memory/memory.limit_in_bytes", "memory/memory.memsw.limit_in_bytes"}, // version 1
 		{"*/memory.max", "*/memory.swap.max"},                                  // version 2, whose root has neither
 	} {
-		memory, _ := filepath.Glob(filepath.Join(root, files[0])) // its one error is about the pattern
+		memory, _ := filepath.Glob(filepath.Join(root, files[0])) // its only error is a bad pattern
 		swap, _ := filepath.Glob(filepath.Join(root, files[1]))
 		if len(memory) > 0 && len(swap) == 0 {
 			return false
@@ -58,9 +57,9 @@ func countsSwap(root string) bool {
 	return true
 }
 
-// measured is a task with what the kernel says of it. Its group outlives its
-// processes until the task is removed, so it is asked of a stopped one too. What
-// cannot be read is left at zero.
+// measured adds to a task what the kernel knows about it. The group of a task exists
+// until the task is removed, so a stopped task has one too. What cannot be read stays
+// zero.
 func (d *Driver) measured(container string, task state.Task) state.Task {
 	if task.Status == state.TaskRunning || task.Status == state.TaskPaused {
 		task.Netns = netnsOf(task.PID)
@@ -83,25 +82,26 @@ func netnsOf(pid uint32) uint64 {
 	return stat.Ino
 }
 
-// heldMemory is what the processes of a container have of memory that the
-// kernel cannot take back without ending one of them; 0 when it cannot be read.
-func (d *Driver) heldMemory(container string) spec.Bytes {
+// usedMemory is the memory of a container's processes that the kernel cannot free
+// without ending one of them; 0 when it cannot be read.
+func (d *Driver) usedMemory(container string) spec.Bytes {
 	text, err := d.groupFile(container, "memory.stat", "memory.stat")
 	if err != nil {
 		return 0
 	}
-	return held(text)
+	return unreclaimable(text)
 }
 
-// roundUp is an amount as a person reads it.
+// roundUp rounds an amount up to whole MiB, for messages.
 func roundUp(n spec.Bytes) spec.Bytes {
 	const mebibyte = 1 << 20
 	return (n + mebibyte - 1) / mebibyte * mebibyte
 }
 
-// held adds up memory.stat: version 1 of control groups has the first two keys,
-// version 2 all but the first. Swap is not counted on, as no task gets any.
-func held(stat []byte) spec.Bytes {
+// unreclaimable adds up the keys of memory.stat that the kernel cannot free. Version
+// 1 of control groups has the first two, version 2 all but the first. Swap does not
+// help, because no task gets any.
+func unreclaimable(stat []byte) spec.Bytes {
 	var sum uint64
 	for _, key := range []string{"rss", "shmem", "anon", "kernel_stack", "pagetables", "slab_unreclaimable"} {
 		sum += counter(stat, key)
@@ -109,8 +109,8 @@ func held(stat []byte) spec.Bytes {
 	return spec.Bytes(sum)
 }
 
-// counter is the value of a key in a file of "key value" lines; 0 when it is
-// not there.
+// counter is the value of a key in a text of "key value" lines, 0 when it has no such
+// key.
 func counter(text []byte, key string) uint64 {
 	for line := range bytes.Lines(text) {
 		name, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte(" "))

@@ -70,7 +70,7 @@ func (b *bench) load(image v1.Image) string {
 	}
 	found := images[w.Image]
 	if found.Err != "" || found.Digest != "" {
-		b.t.Fatalf("archive seen as %+v", found)
+		b.t.Fatalf("archive observed as %+v", found)
 	}
 	b.must(b.ImportImage(b.t.Context(), plan.ImportImage{Path: path, Digest: found.Source, Name: found.Name}))
 	return found.Name
@@ -169,8 +169,8 @@ func TestLifeOfAWorkspace(t *testing.T) {
 	if c.Workspace != "one" || c.Set != "s" || c.Host != "h" || c.Labels["team"] != "research" || len(c.Labels) != 1 {
 		t.Errorf("labels: %+v", c)
 	}
-	if c.Applied == nil || c.Applied.Env[0].Value != "UTC" || c.Fault != "" {
-		t.Errorf("kept spec: %+v, %s", c.Applied, c.Fault)
+	if c.Applied == nil || c.Applied.Env[0].Value != "UTC" || c.Unreadable != "" {
+		t.Errorf("kept spec: %+v, %s", c.Applied, c.Unreadable)
 	}
 	if want := filepath.Join(b.dir, "volumes", "one"); c.Volume != want {
 		t.Errorf("volume %q, want %q", c.Volume, want)
@@ -285,7 +285,7 @@ func TestExitIsSeen(t *testing.T) {
 		t.Fatalf("exit is %d, %v, %v", code, exited, err)
 	}
 	if task := b.see("brief").Task; task.Status != state.TaskStopped || task.ExitCode != 7 || time.Since(task.ExitedAt) > time.Minute {
-		t.Errorf("task is seen as %+v", task)
+		t.Errorf("task is observed as %+v", task)
 	}
 	b.start("brief") // what is left of the first is removed
 	if code, _, err := b.Exited(t.Context(), "brief"); code != 7 || err != nil {
@@ -308,7 +308,7 @@ func TestFailuresAreClearAndLeaveNothing(t *testing.T) {
 	b.create("nocommand", name, func(w *spec.Workspace) { w.Command = []string{"/no/such"} })
 	err := b.StartTask(t.Context(), plan.StartTask{Workspace: "nocommand", Container: "nocommand"})
 	if err == nil || !strings.Contains(err.Error(), "/no/such") || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "rpc") {
-		t.Errorf("a missing command is told as: %v", err)
+		t.Errorf("a missing command: the error is %v", err)
 	}
 	b.wantStatus("nocommand", state.TaskNone)
 
@@ -317,7 +317,7 @@ func TestFailuresAreClearAndLeaveNothing(t *testing.T) {
 	step := plan.CreateContainer{Container: "noimage", Spec: w}
 	step.Image = "carrel.local/none:1"
 	if err := b.CreateContainer(t.Context(), step); err == nil || !strings.Contains(err.Error(), "not in containerd") {
-		t.Errorf("a missing image is told as: %v", err)
+		t.Errorf("a missing image: the error is %v", err)
 	}
 }
 

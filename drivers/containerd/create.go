@@ -17,9 +17,8 @@ import (
 // runtime is the shim that every containerd since 1.4 has.
 const runtime = "io.containerd.runc.v2"
 
-// CreateContainer makes a container and its root filesystem. When it fails
-// nothing of them is left. A container that is there already, and keeps the
-// same spec, is what was asked for.
+// CreateContainer makes a container and its root filesystem. When it fails, neither
+// is left. It succeeds when the container exists already and keeps the same spec.
 func (d *Driver) CreateContainer(ctx context.Context, s plan.CreateContainer) error {
 	kept, err := state.EncodeSpec(s.Spec)
 	if err != nil {
@@ -55,8 +54,8 @@ func (d *Driver) create(ctx context.Context, s plan.CreateContainer, kept []byte
 	}
 	err = d.newContainer(ctx, s, kept, image, pinned)
 	if errdefs.IsAlreadyExists(err) {
-		// No container has this id, so a snapshot with its key is what a run
-		// that was cut short left behind.
+		// No container has this id, so the snapshot with its key is a leftover of
+		// a run that was killed.
 		if err := d.removeSnapshot(ctx, s.Container); err != nil {
 			return err
 		}
@@ -84,7 +83,7 @@ func (d *Driver) newContainer(ctx context.Context, s plan.CreateContainer, kept 
 	return d.explain(err)
 }
 
-// labels are the user's and ours.
+// labels are the labels of the spec, and those by which carrel knows a container.
 func (d *Driver) labels(w spec.Workspace, set, host, volume string) map[string]string {
 	labels := map[string]string{labelWorkspace: w.Name, labelSet: set, labelHost: host}
 	if volume != "" {
@@ -96,13 +95,13 @@ func (d *Driver) labels(w spec.Workspace, set, host, volume string) map[string]s
 	return labels
 }
 
-// applied is the form in which a container keeps its spec.
+// applied is the extension in which a container keeps its spec.
 func applied(kept []byte) *anypb.Any {
 	return &anypb.Any{TypeUrl: extensionApplied, Value: kept}
 }
 
-// DeleteContainer removes a container, what is left of its task, and its root
-// filesystem.
+// DeleteContainer deletes a container, what is left of its task, and its root
+// filesystem. It succeeds when they do not exist.
 func (d *Driver) DeleteContainer(ctx context.Context, s plan.DeleteContainer) error {
 	container, err := d.client.LoadContainer(ctx, s.Container)
 	if errdefs.IsNotFound(err) {

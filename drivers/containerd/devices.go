@@ -13,12 +13,13 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// extensionDevices keeps in a container what each of its devices resolved to
-// when it was made.
+// extensionDevices is the extension in which a container keeps what each of its
+// devices resolved to when the container was made.
 const extensionDevices = "carrel/devices"
 
-// devices are the two halves of giving a container its devices: they are added
-// to its OCI spec, and then what they resolved to is kept in the container.
+// devices are the two options that give a container its devices. Inject adds them to
+// the OCI spec; keep, which comes after it, writes what they resolved to into the
+// container.
 func (d *Driver) devices(names []string) (inject oci.SpecOpts, keep client.NewContainerOpts) {
 	var resolved map[string]string
 	inject = func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) (err error) {
@@ -48,7 +49,7 @@ func (d *Driver) devices(names []string) (inject oci.SpecOpts, keep client.NewCo
 	return inject, keep
 }
 
-// resolvedDevices is what the devices of a container resolved to.
+// resolvedDevices is what the devices of a container resolved to when it was made.
 func resolvedDevices(c containers.Container) (map[string]string, error) {
 	kept, ok := c.Extensions[extensionDevices]
 	if !ok {

@@ -1,9 +1,9 @@
-// Package containerd keeps images, containers and tasks in containerd: the
-// runtime that an apply changes, and what an observation reads of it. It works
+// Package containerd is the driver of containerd: it pulls images, makes and
+// deletes containers, starts and stops tasks, and observes all of them. It works
 // with containerd 1.6, 1.7 and 2.x.
 //
-// It touches one containerd namespace only. It decides nothing: which image,
-// which container and when to start it is said by the steps it is given.
+// It uses one containerd namespace and no other. It decides nothing: the steps say
+// which image, which container, and when to start it.
 package containerd
 
 import (
@@ -25,35 +25,35 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Config says which containerd, and where its workspaces keep what is theirs.
+// Config says which containerd is used, and where the files of workspaces are.
 type Config struct {
 	Address     string // of containerd's socket
 	Namespace   string // containerd's, not the kernel's
 	Snapshotter string // "" is overlayfs
-	HostsDir    string // registries' hosts.toml folders; need not exist
-	VolumesDir  string // holds the volume of each workspace under its name
-	ViewsDir    string // gets root filesystems that are looked into; "" is the system's folder for temporary files
-	LogsDir     string // gets the output of each workspace's task
+	HostsDir    string // has a folder with a hosts.toml for each registry; need not exist
+	VolumesDir  string // has the volume of each workspace under its name
+	ViewsDir    string // for mounting root filesystems for reading; "" is the system's folder for temporary files
+	LogsDir     string // for the output of each workspace's task
 	RunDir      string // has netns/<workspace>, resolv/<workspace> and hosts/<set>; "" is /run/carrel
 
-	// Inject adds devices to an OCI spec and says what each resolved to; nil
-	// when there are none.
+	// Inject adds devices to an OCI spec and returns what each resolved to. It is
+	// nil on a host without devices.
 	Inject func(to *specs.Spec, names []string) (digests map[string]string, err error)
 }
 
-// Driver is a connection to one containerd and one namespace of it.
+// Driver is a connection to containerd, for one namespace.
 type Driver struct {
 	Config
 	client *client.Client
-	lease  lease
-	views  views
+	lease  lease // keeps what is made from garbage collection until it is used
+	views  views // images that are mounted for reading, shared by workspaces
 }
 
-// cleanup bounds work that undoes or releases: it has a context of its own,
-// because the one of the call may be what ended.
-const cleanup = 10 * time.Second
+// cleanupTimeout limits work that undoes or releases. It is of a context of its
+// own, because the call may have failed with its context.
+const cleanupTimeout = 10 * time.Second
 
-// Open connects. Its error says why nobody answers and what to do.
+// Open connects. Its error says why containerd does not answer, and what to do.
 func Open(ctx context.Context, c Config) (*Driver, error) {
 	if c.Snapshotter == "" {
 		c.Snapshotter = "overlayfs"
@@ -64,7 +64,7 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 	if err := answers(ctx, c.Address); err != nil {
 		return nil, err
 	}
-	// The client library logs what it then also returns as an error.
+	// The client library logs errors that it also returns.
 	if err := log.SetLevel("fatal"); err != nil {
 		return nil, err
 	}
@@ -78,7 +78,8 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 // Close ends the connection.
 func (d *Driver) Close() error { return errors.Join(d.views.closeAll(), d.client.Close()) }
 
-// answers dials the socket, because the client would wait for it.
+// answers checks that something listens on the socket. The client would wait for
+// that.
 func answers(ctx context.Context, address string) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", address)
 	switch {
@@ -94,8 +95,7 @@ func answers(ctx context.Context, address string) error {
 	return fmt.Errorf("containerd's socket %s: %w", address, err)
 }
 
-// explain gives an error of containerd's the words of a person when it is the
-// connection that failed.
+// explain says of an error that the connection failed, if it did.
 func (d *Driver) explain(err error) error {
 	var answer interface{ GRPCStatus() *status.Status }
 	if errdefs.IsUnavailable(err) || errors.As(err, &answer) && answer.GRPCStatus().Code() == codes.Unavailable {
@@ -104,10 +104,10 @@ func (d *Driver) explain(err error) error {
 	return err
 }
 
-// leased runs fn under a lease: containerd's garbage collection leaves alone
-// what is made meanwhile.
+// leased runs fn under a lease: containerd's garbage collection keeps what fn makes
+// until then.
 func (d *Driver) leased(ctx context.Context, fn func(ctx context.Context) error) error {
-	ctx, err := d.lease.hold(ctx, d.client)
+	ctx, err := d.lease.acquire(ctx, d.client)
 	if err != nil {
 		return fmt.Errorf("lease: %w", d.explain(err))
 	}
@@ -115,10 +115,10 @@ func (d *Driver) leased(ctx context.Context, fn func(ctx context.Context) error)
 	return fn(ctx)
 }
 
-// undo runs a cleaning function with a context that the end of ctx does not
-// end. What it cannot clean, containerd collects when the lease expires.
+// undo runs a function that cleans up, even when ctx has ended. What it cannot
+// remove, containerd collects when the lease expires.
 func undo(ctx context.Context, fn func(context.Context) error) {
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	if err := fn(own); err != nil {
 		log.G(ctx).WithError(err).Debug("clean up")

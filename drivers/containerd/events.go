@@ -12,7 +12,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 )
 
-// EventKind is what happened.
+// EventKind says what happened.
 type EventKind string
 
 // The kinds of events.
@@ -26,21 +26,21 @@ const (
 	ImageDeleted     EventKind = "image deleted"
 )
 
-// Event is something that happened in the namespace, whoever did it.
+// Event is something that happened in the namespace, whoever caused it.
 type Event struct {
 	Kind      EventKind
-	Container string // its id; "" of images
-	Image     string // its name in the image store; "" of containers
+	Container string // the id of a container; "" for events of images
+	Image     string // the name in the image store; "" for events of containers
 }
 
-// subscribed is published once by each subscription: when it comes back,
-// containerd has the subscription. No event is missed from then on.
+// subscribed is the topic of an event that each subscription publishes itself. When
+// it comes back, containerd has the subscription, and no later event is missed.
 const subscribed = "/carrel/subscribed"
 
 var topics = []string{"/tasks/exit", "/tasks/oom", "/tasks/delete", "/tasks/paused", "/containers/delete", "/images/delete", subscribed}
 
-// Events reports what happens until ctx ends, which is no error, or the
-// connection breaks. What happened before is not told.
+// Events reports events until ctx ends, which is no error, or the connection breaks.
+// Earlier events are not reported.
 func (d *Driver) Events(ctx context.Context, report func(Event)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -86,15 +86,16 @@ func (d *Driver) Events(ctx context.Context, report func(Event)) error {
 	}
 }
 
-// probeRetry is how soon the probe is published again: one that came before the
-// subscription is lost.
+// probeRetry is how soon the event of the subscription is published again. One that
+// was published too early is lost.
 const probeRetry = 100 * time.Millisecond
 
 func (d *Driver) probe(ctx context.Context) error {
 	return d.client.EventService().Publish(ctx, subscribed, &events.NamespaceUpdate{Name: d.Namespace})
 }
 
-// eventOf is what an envelope tells; of a process beside the task it is nothing.
+// eventOf decodes an event. Its kind is "" for events that nobody needs, such as
+// those of a process beside the task.
 func eventOf(envelope *core.Envelope) (Event, error) {
 	decoded, err := typeurl.UnmarshalAny(envelope.Event)
 	if err != nil {

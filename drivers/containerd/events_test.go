@@ -16,14 +16,14 @@ func TestEventsTellWhatHappened(t *testing.T) {
 	daemon := drivertest.NewContainerd(t)
 	b := newBench(t, daemon)
 	name := b.load(image(t, v1.Config{}))
-	told := make(chan containerd.Event, 100)
+	reported := make(chan containerd.Event, 100)
 	ended := make(chan error, 1)
-	go func() { ended <- b.Events(t.Context(), func(e containerd.Event) { told <- e }) }()
+	go func() { ended <- b.Events(t.Context(), func(e containerd.Event) { reported <- e }) }()
 	expect := func(kind containerd.EventKind, container string) {
 		t.Helper()
 		for {
 			select {
-			case e := <-told:
+			case e := <-reported:
 				if e.Kind == kind && e.Container == container {
 					return
 				}
@@ -50,9 +50,9 @@ func TestEventsTellWhatHappened(t *testing.T) {
 
 	b.must(daemon.Kill())
 	if err := <-ended; err == nil {
-		t.Error("a containerd that went away is not told")
+		t.Error("a containerd that went away is no error")
 	}
 	b.must(daemon.Start())
-	go func() { ended <- b.Events(t.Context(), func(e containerd.Event) { told <- e }) }()
+	go func() { ended <- b.Events(t.Context(), func(e containerd.Event) { reported <- e }) }()
 	expect(containerd.Connected, "")
 }

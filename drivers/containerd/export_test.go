@@ -5,6 +5,6 @@ package containerd
 var (
 	Resources  = resources
 	CountsSwap = countsSwap
-	Held       = held
+	Held       = unreclaimable
 	Counter    = counter
 )

@@ -15,9 +15,9 @@ import (
 	"carrel/spec"
 )
 
-// found is what the OCI spec of a container that carrel did not make amounts
-// to as a workspace, and the host folder at the default data path. What cannot
-// be told from the image's own configuration counts as such.
+// found describes a container that carrel did not make as a workspace, by its OCI
+// spec, and gives the host folder that is mounted at the default data path. What is
+// the same in the image's configuration counts as coming from the image.
 func (d *Driver) found(ctx context.Context, c containers.Container) (*spec.Workspace, string, error) {
 	if c.Spec == nil {
 		return nil, "", nil
@@ -52,7 +52,8 @@ func (d *Driver) found(ctx context.Context, c containers.Container) (*spec.Works
 	return &w, volume, nil
 }
 
-// process fills in what the process of a container has beyond its image.
+// process adds to a workspace what the process of a container has and its image has
+// not.
 func process(w *spec.Workspace, p specs.Process, config ocispec.ImageConfig) {
 	switch {
 	case slices.Equal(p.Args, append(slices.Clone(config.Entrypoint), config.Cmd...)):
@@ -93,7 +94,7 @@ func limitsOf(oci specs.Spec) spec.Limits {
 	return l
 }
 
-// imageConfig is the configuration of an image that is here.
+// imageConfig is the configuration of an image that containerd has.
 func (d *Driver) imageConfig(ctx context.Context, name string) (ocispec.ImageConfig, error) {
 	image, err := d.client.GetImage(ctx, name)
 	if err != nil {

@@ -16,18 +16,18 @@ import (
 	"carrel/spec"
 )
 
-// archiveRepository is where images from archives have their names in
-// containerd: by digest, so that a name never changes its content.
+// archiveRepository is the repository in the names that images from archives get in
+// containerd. The names have the digest, so that they never mean another image.
 const archiveRepository = "carrel.local/archive"
 
-// The bounds of asking registries what a tag points to.
+// The limits of asking registries what a tag points to.
 const (
-	resolved       = 8 // at a time
+	resolved       = 8 // at the same time
 	resolveTimeout = 10 * time.Second
 )
 
-// Images says of the images that the workspaces name whether they are here,
-// and of archives what they hold now. It asks no registry.
+// Images are the images that workspaces name, by that name: whether containerd has
+// them, and what archives hold now. It asks no registry.
 func (d *Driver) Images(ctx context.Context, want []spec.Workspace) (map[string]state.Image, error) {
 	listed, err := d.client.ImageService().List(ctx)
 	if err != nil {
@@ -52,8 +52,8 @@ func (d *Driver) Images(ctx context.Context, want []spec.Workspace) (map[string]
 	return all, nil
 }
 
-// Sources asks registries what the names of images to be pulled always point to
-// now. One that cannot be asked is no error of the whole.
+// Sources asks registries what image names point to now, for workspaces that always
+// pull. A registry that does not answer is an error of that source only.
 func (d *Driver) Sources(ctx context.Context, want []spec.Workspace) map[string]state.Source {
 	var asking errgroup.Group
 	asking.SetLimit(resolved)
@@ -73,11 +73,11 @@ func (d *Driver) Sources(ctx context.Context, want []spec.Workspace) map[string]
 			return nil
 		})
 	}
-	_ = asking.Wait() // none of them fails: what goes wrong is in the sources
+	_ = asking.Wait() // always nil: the errors are in the sources
 	return all
 }
 
-// inspectArchive says what an archive of the host holds.
+// inspectArchive fills in what an archive of the host holds.
 func inspectArchive(path string, image *state.Image) {
 	digest, err := archiveDigest(path)
 	if err != nil {
@@ -99,8 +99,8 @@ func (d *Driver) resolve(ctx context.Context, image string) state.Source {
 	return state.Source{Digest: target.Digest.String()}
 }
 
-// pin makes sure that an image also has the name that its digest gives it. A
-// tag may move; what runs keeps its image by that name.
+// pin gives an image a second name, with its digest, and returns that name. A tag may
+// move to another image; a container keeps its image by this name.
 func (d *Driver) pin(ctx context.Context, image images.Image) (string, error) {
 	named, err := reference.ParseDockerRef(image.Name)
 	if err != nil {
@@ -121,7 +121,7 @@ func (d *Driver) pin(ctx context.Context, image images.Image) (string, error) {
 	return image.Name, nil
 }
 
-// unpacked is an image that is here, ready to be run.
+// unpacked is an image that containerd has. It is unpacked if it was not.
 func (d *Driver) unpacked(ctx context.Context, name string) (client.Image, error) {
 	image, err := d.client.GetImage(ctx, name)
 	if err != nil {

@@ -32,9 +32,9 @@ func (b *bench) outputOf(name string, args ...string) (string, error) {
 	b.must(err)
 	process := *oci.Process
 	process.Args = args
-	var out, faults bytes.Buffer
+	var out, errs bytes.Buffer
 	running, err := task.Exec(ctx, fmt.Sprintf("exec-%d", execs.Add(1)), &process,
-		cio.NewCreator(cio.WithStreams(nil, &out, &faults), cio.WithFIFODir(b.dir)))
+		cio.NewCreator(cio.WithStreams(nil, &out, &errs), cio.WithFIFODir(b.dir)))
 	b.must(err)
 	exited, err := running.Wait(ctx)
 	b.must(err)
@@ -44,7 +44,7 @@ func (b *bench) outputOf(name string, args ...string) (string, error) {
 	_, err = running.Delete(ctx, client.WithProcessKill)
 	b.must(err)
 	if status.Error() != nil || status.ExitCode() != 0 {
-		return out.String(), fmt.Errorf("%s exited with %d: %s", strings.Join(args, " "), status.ExitCode(), out.String()+faults.String())
+		return out.String(), fmt.Errorf("%s exited with %d: %s", strings.Join(args, " "), status.ExitCode(), out.String()+errs.String())
 	}
 	return out.String(), nil
 }

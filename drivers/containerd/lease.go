@@ -8,19 +8,19 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 )
 
-// lease is one that everything which needs a lease at the same time shares: the
-// first to need it makes it, the last releases it.
+// lease is a lease of containerd that calls share which run at the same time: the
+// first one makes it, the last one deletes it.
 type lease struct {
-	mu      sync.Mutex
-	holders int
-	id      string
-	end     func(context.Context) error
+	mu    sync.Mutex
+	users int
+	id    string
+	end   func(context.Context) error // deletes it
 }
 
-func (l *lease) hold(ctx context.Context, c *client.Client) (context.Context, error) {
+func (l *lease) acquire(ctx context.Context, c *client.Client) (context.Context, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.holders == 0 {
+	if l.users == 0 {
 		leased, end, err := c.WithLease(ctx)
 		if err != nil {
 			return nil, err
@@ -28,15 +28,15 @@ func (l *lease) hold(ctx context.Context, c *client.Client) (context.Context, er
 		l.id, _ = leases.FromContext(leased)
 		l.end = end
 	}
-	l.holders++
+	l.users++
 	return leases.WithLease(ctx, l.id), nil
 }
 
 func (l *lease) release(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.holders--
-	if l.holders == 0 {
+	l.users--
+	if l.users == 0 {
 		undo(ctx, l.end)
 	}
 }

@@ -136,7 +136,7 @@ func TestMemoryInUseIsNotTakenAway(t *testing.T) {
 		t.Helper()
 		err := b.UpdateResources(t.Context(), plan.UpdateResources{Container: "full", From: was, To: to})
 		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("it is told as %v, want %q", err, want)
+			t.Errorf("the error is %v, want %q", err, want)
 		}
 		b.wantLimits("full", was)
 		if again := b.see("full").Task; again != task {

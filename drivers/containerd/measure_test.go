@@ -29,7 +29,7 @@ func TestKillsForWantOfMemoryAreCounted(t *testing.T) {
 		t.Errorf("its exit is %d, %v, %v", code, exited, err)
 	}
 	if task := b.see("greedy").Task; task.Status != state.TaskStopped || task.ExitCode != 137 || task.OOMKills != 1 {
-		t.Errorf("a task that was killed for want of memory is seen as %+v", task)
+		t.Errorf("a task that was killed for want of memory is observed as %+v", task)
 	}
 
 	b.create("nurse", name, smallMemory("nurse", "64"))
@@ -37,20 +37,20 @@ func TestKillsForWantOfMemoryAreCounted(t *testing.T) {
 	b.output("nurse", "child: signal: killed")
 	b.output("nurse", "serving")
 	if task := b.see("nurse").Task; task.Status != state.TaskRunning || task.OOMKills != 1 {
-		t.Errorf("a task of which a child was killed is seen as %+v", task)
+		t.Errorf("a task of which a child was killed is observed as %+v", task)
 	}
 
 	b.create("killed", name, smallMemory())
 	b.start("killed")
 	b.must(syscall.Kill(int(b.see("killed").Task.PID), syscall.SIGKILL))
-	b.eventually("it is seen as stopped", func() bool { return b.see("killed").Task.Status == state.TaskStopped })
+	b.eventually("it is stopped", func() bool { return b.see("killed").Task.Status == state.TaskStopped })
 	if task := b.see("killed").Task; task.ExitCode != 137 || task.OOMKills != 0 {
-		t.Errorf("a task that a person killed is seen as %+v", task)
+		t.Errorf("a task that a person killed is observed as %+v", task)
 	}
 
 	b.stop("greedy", 0)
 	if task := b.see("greedy").Task; task != (state.Task{}) {
-		t.Errorf("after its removal the task is seen as %+v", task)
+		t.Errorf("after its removal the task is observed as %+v", task)
 	}
 }
 
@@ -67,7 +67,7 @@ func TestNetworkNamespaceOfATaskIsSeen(t *testing.T) {
 	}
 	b.stop("apart", 0)
 	if task := b.see("apart").Task; task.Netns != 0 {
-		t.Errorf("after its end the task is seen as %+v", task)
+		t.Errorf("after its end the task is observed as %+v", task)
 	}
 }
 

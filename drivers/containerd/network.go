@@ -19,7 +19,7 @@ import (
 	"carrel/spec"
 )
 
-// The files of every process that resolves names.
+// The files that processes read to resolve names.
 const (
 	resolvFile = "/etc/resolv.conf"
 	hostsFile  = "/etc/hosts"
@@ -30,8 +30,8 @@ func (d *Driver) netns(workspace string) string {
 	return filepath.Join(d.RunDir, "netns", workspace)
 }
 
-// network is what the network mode of a workspace decides. In mode cni the
-// container joins a namespace that is pinned before its task exists.
+// network is the part of an OCI spec that depends on the network mode. In mode cni
+// the container joins a namespace that is pinned before its task exists.
 func (d *Driver) network(s plan.CreateContainer) oci.SpecOpts {
 	switch name := s.Spec.Name; s.Spec.Network.Mode {
 	case spec.NetworkHost:
@@ -49,7 +49,8 @@ func (d *Driver) network(s plan.CreateContainer) oci.SpecOpts {
 	return oci.WithHostname(s.Spec.Name)
 }
 
-// hostFiles are the host's own. One that it does not have is left out.
+// hostFiles are mounts of the host's own files. A file that it does not have is left
+// out.
 func hostFiles() []specs.Mount {
 	var all []specs.Mount
 	for _, file := range []string{resolvFile, hostsFile} {
@@ -60,8 +61,8 @@ func hostFiles() []specs.Mount {
 	return all
 }
 
-// networkMode is the one that an OCI spec amounts to. A namespace that others
-// pinned is none of ours.
+// networkMode is the network mode of a container, by its OCI spec. A namespace that
+// carrel did not pin counts as none.
 func (d *Driver) networkMode(s specs.Spec) spec.NetworkMode {
 	if s.Linux == nil {
 		return spec.NetworkHost
@@ -76,8 +77,8 @@ func (d *Driver) networkMode(s specs.Spec) spec.NetworkMode {
 	return spec.NetworkNone
 }
 
-// ready checks that the host has what a container joins and mounts: of what is
-// missing the runtime says less.
+// ready checks that the host has the namespaces that a container joins and the files
+// that it mounts. The runtime's own error says less.
 func (d *Driver) ready(kept typeurl.Any) error {
 	if kept == nil {
 		return nil
@@ -102,8 +103,8 @@ func (d *Driver) ready(kept typeurl.Any) error {
 	return d.present(sources)
 }
 
-// isNamespace reports whether a path leads to a namespace. After a reboot the
-// file that one was pinned to may be there without it.
+// isNamespace reports whether a namespace is mounted at a path. After a reboot the
+// file may exist without one.
 func isNamespace(path string) bool {
 	var stat unix.Statfs_t
 	return unix.Statfs(path, &stat) == nil && stat.Type == unix.NSFS_MAGIC

@@ -22,13 +22,13 @@ import (
 	"carrel/spec"
 )
 
-// cpuPeriod is the length of the scheduler's accounting period, in
-// microseconds: the kernel's default.
+// cpuPeriod is the period in microseconds that a CPU limit is a part of: the
+// kernel's default.
 const cpuPeriod = 100_000
 
-// spec is the OCI spec of a workspace: containerd's defaults, the image's
-// configuration, then what the workspace says. The order matters: the seccomp
-// profile is made from the capabilities.
+// spec is the OCI spec of a workspace: containerd's defaults, then the image's
+// configuration, then the workspace's spec. The order matters: the seccomp profile
+// is made from the capabilities.
 func (d *Driver) spec(s plan.CreateContainer, image client.Image) []oci.SpecOpts {
 	w := s.Spec
 	opts := []oci.SpecOpts{
@@ -45,7 +45,7 @@ func (d *Driver) spec(s plan.CreateContainer, image client.Image) []oci.SpecOpts
 	}
 	return append(opts,
 		d.network(s),
-		oci.WithMounts(d.mounts(w)), // after the network's: what the spec mounts there counts
+		oci.WithMounts(d.mounts(w)), // after those of the network: the spec may replace them
 		limit(w.Resources.Limits),
 		oci.WithDroppedCapabilities([]string{"CAP_NET_RAW"}),
 		oci.WithNoNewPrivileges,
@@ -53,8 +53,8 @@ func (d *Driver) spec(s plan.CreateContainer, image client.Image) []oci.SpecOpts
 	)
 }
 
-// known looks for users and groups in the image, and says so when one of them
-// is not there: what the library says of it names neither.
+// known applies options that look up users and groups in the image. When one of
+// them is missing, the error is otherwise: that of the library does not name it.
 func known(otherwise string, opts ...oci.SpecOpts) oci.SpecOpts {
 	return func(ctx context.Context, client oci.Client, c *containers.Container, s *oci.Spec) error {
 		err := oci.Compose(opts...)(ctx, client, c, s)
@@ -65,8 +65,8 @@ func known(otherwise string, opts ...oci.SpecOpts) oci.SpecOpts {
 	}
 }
 
-// command is put together as Kubernetes does it: a command replaces
-// the image's entrypoint and its arguments, arguments replace the image's.
+// command is the command of the process, by the rules of Kubernetes: a command
+// replaces the image's entrypoint and arguments, args replace only the arguments.
 func command(w spec.Workspace, image client.Image) oci.SpecOpts {
 	switch {
 	case len(w.Command) > 0:
@@ -86,8 +86,8 @@ func environment(all []spec.EnvVar) []string {
 	return pairs
 }
 
-// mounts are the volume at the data path and the mounts of the spec, those
-// around others first: mounted later they would hide them.
+// mounts are the volume at the data path and the mounts of the spec. A mount comes
+// before those below it: mounted later, it would hide them.
 func (d *Driver) mounts(w spec.Workspace) []specs.Mount {
 	all := []specs.Mount{bind(d.volume(w.Name), w.DataPath, false)}
 	for _, m := range w.Mounts {
@@ -109,16 +109,16 @@ func bind(source, target string, readOnly bool) specs.Mount {
 	return specs.Mount{Type: "bind", Source: source, Destination: target, Options: options}
 }
 
-// recursive reports whether the kernel can make what is mounted below a mount
-// read-only with it (since 5.12). Without that a file system of the host that is
-// mounted below a read-only source can be written to.
+// recursive reports whether the kernel (since 5.12) can make a mount read-only
+// together with all mounts below it. Without that, a filesystem that is mounted
+// below a read-only source can be written to.
 var recursive = sync.OnceValue(func() bool {
 	err := unix.MountSetattr(-1, "", 0, &unix.MountAttr{})
 	return !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM)
 })
 
-// limit puts the limits of a workspace into an OCI spec, and takes out those
-// that it does not have.
+// limit writes the limits of a workspace into an OCI spec. It removes those that the
+// workspace does not have.
 func limit(l spec.Limits) oci.SpecOpts {
 	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
 		if s.Linux == nil {
@@ -133,10 +133,10 @@ func limit(l spec.Limits) oci.SpecOpts {
 	}
 }
 
-// resources are limits as the OCI runtime takes them. Every one is said, -1 for
-// no limit, so that an update lifts what is no longer wanted. Swap, where the
-// kernel counts it, has the limit of memory: a workspace gets no more by
-// swapping. The runtime knows the order in which the two may change.
+// resources are limits in the form of the OCI runtime. All are set, -1 for no limit,
+// so that an update removes limits too. Where the kernel counts swap, memory and
+// swap together have the limit of memory: a workspace gets no more by swapping. The
+// runtime changes the two in the right order.
 func resources(l spec.Limits, swap bool) *specs.LinuxResources {
 	quota, period, memory, pids := int64(-1), uint64(cpuPeriod), int64(-1), int64(-1)
 	if l.CPU > 0 {
@@ -154,8 +154,8 @@ func resources(l spec.Limits, swap bool) *specs.LinuxResources {
 		Pids:   &specs.LinuxPids{Limit: &pids},
 	}
 	if swap {
-		with := memory // of memory and swap together
-		all.Memory.Swap = &with
+		both := memory // the limit of memory and swap together
+		all.Memory.Swap = &both
 	}
 	return all
 }

@@ -24,12 +24,12 @@ import (
 	"carrel/plan"
 )
 
-// progressEvery is how often the bytes of a pull are looked up.
+// progressEvery is how often the progress of a pull is reported.
 const progressEvery = 200 * time.Millisecond
 
-// PullImage fetches an image, unpacks it, and names it by its tag and by its
-// digest. A download that an earlier run left half-done is gone on with, or
-// thrown away when the registry cannot.
+// PullImage fetches an image, unpacks it, and gives it a name with its tag and one
+// with its digest. A download that an earlier run did not finish is continued, or
+// started again when the registry cannot do that.
 func (d *Driver) PullImage(ctx context.Context, s plan.PullImage, progress func(layer string, done, total int64)) error {
 	return d.leased(ctx, func(ctx context.Context) error {
 		began := time.Now()
@@ -62,7 +62,8 @@ func (d *Driver) pull(ctx context.Context, ref string, blobs *blobs, progress fu
 	)
 }
 
-// blobs are the parts of an image that is being pulled, as they are found.
+// blobs are the parts of an image that is being pulled. They are added as the pull
+// finds them.
 type blobs struct {
 	mu   sync.Mutex
 	size map[string]int64 // by the name of their downloads in the content store
@@ -84,8 +85,8 @@ func (b *blobs) find(download string) (size int64, found bool) {
 	return size, found
 }
 
-// watch reports the bytes of the layers until ctx ends. It asks the content
-// store, which every containerd has, and not the transfer service.
+// watch reports the progress of the layers until ctx ends. It asks the content store,
+// because older versions of containerd have no transfer service.
 func (d *Driver) watch(ctx context.Context, b *blobs, progress func(layer string, done, total int64)) {
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
@@ -97,20 +98,20 @@ func (d *Driver) watch(ctx context.Context, b *blobs, progress func(layer string
 		}
 		active, err := d.client.ContentStore().ListStatuses(ctx)
 		if err != nil {
-			return // progress is a courtesy: the pull itself says what is wrong
+			return // the pull has the same error, and returns it
 		}
 		for _, ingest := range active {
 			layer, isLayer := strings.CutPrefix(ingest.Ref, "layer-")
-			if size, ours := b.find(ingest.Ref); ours && isLayer {
+			if size, found := b.find(ingest.Ref); found && isLayer {
 				progress(layer, ingest.Offset, size)
 			}
 		}
 	}
 }
 
-// dropPartial throws away the half-done downloads of an image that nobody has
-// written to since a pull began, and reports whether there were any. One that
-// grows belongs to another pull, of an image with the same layers.
+// dropPartial aborts the unfinished downloads of an image that did not grow since a
+// pull began, and reports whether there were any. One that grows belongs to another
+// pull, of an image with the same layers.
 func (d *Driver) dropPartial(ctx context.Context, b *blobs, began time.Time) bool {
 	store := d.client.ContentStore()
 	active, err := store.ListStatuses(ctx)
@@ -119,15 +120,15 @@ func (d *Driver) dropPartial(ctx context.Context, b *blobs, began time.Time) boo
 	}
 	dropped := false
 	for _, ingest := range active {
-		if _, ours := b.find(ingest.Ref); ours && ingest.StartedAt.Before(began) && ingest.UpdatedAt.Before(began) {
+		if _, found := b.find(ingest.Ref); found && ingest.StartedAt.Before(began) && ingest.UpdatedAt.Before(began) {
 			dropped = store.Abort(ctx, ingest.Ref) == nil || dropped
 		}
 	}
 	return dropped
 }
 
-// resolver finds registries as containerd's own tools do: hosts.toml folders,
-// plain HTTP on loopback, and the credentials of docker's config file.
+// resolver finds registries as containerd's own tools do: by folders with hosts.toml,
+// with plain HTTP on the loopback, and with the credentials of docker's config file.
 func (d *Driver) resolver(ctx context.Context) remotes.Resolver {
 	options := config.HostOptions{Credentials: d.credentials}
 	if d.HostsDir != "" {
@@ -136,7 +137,7 @@ func (d *Driver) resolver(ctx context.Context) remotes.Resolver {
 	return docker.NewResolver(docker.ResolverOptions{Hosts: config.ConfigureHosts(ctx, options)})
 }
 
-// credentials are what docker login left for a registry's host.
+// credentials are those that docker login stored for a registry.
 func (d *Driver) credentials(host string) (user, secret string, err error) {
 	if host == "registry-1.docker.io" {
 		host = "docker.io"
@@ -178,20 +179,20 @@ func registryError(ref string, err error) error {
 	return fmt.Errorf("image %s: %w", ref, err)
 }
 
-// brief keeps an error's identity and says only its innermost words: the outer
-// ones repeat the image's name.
+// brief is an error with only the innermost text: the outer ones repeat the name of
+// the image. It still matches the same types.
 func brief(err error) error {
 	inner := err
 	for next := errors.Unwrap(inner); next != nil; next = errors.Unwrap(inner) {
 		inner = next
 	}
-	return &said{words: strings.ReplaceAll(inner.Error(), "\n", "; "), err: err}
+	return &briefError{text: strings.ReplaceAll(inner.Error(), "\n", "; "), err: err}
 }
 
-type said struct {
-	words string
-	err   error
+type briefError struct {
+	text string
+	err  error
 }
 
-func (s *said) Error() string { return s.words }
-func (s *said) Unwrap() error { return s.err }
+func (e *briefError) Error() string { return e.text }
+func (e *briefError) Unwrap() error { return e.err }

@@ -18,8 +18,8 @@ import (
 	"carrel/plan/state"
 )
 
-// The labels that make a container carrel's, and the extension that keeps the
-// spec it was made from.
+// The labels by which carrel knows its containers, and the extension that has the
+// spec that a container was made from.
 const (
 	labelPrefix    = "carrel/"
 	labelWorkspace = labelPrefix + "workspace"
@@ -30,10 +30,10 @@ const (
 	extensionApplied = "carrel/applied"
 )
 
-// The bounds of asking for single tasks.
+// The limits of asking for single tasks.
 const (
-	asked      = 16              // at a time
-	askTimeout = 3 * time.Second // for a shim that does not answer
+	asked      = 16              // at the same time
+	askTimeout = 3 * time.Second // then the shim counts as not answering
 )
 
 // Containers are all containers of the namespace with their tasks.
@@ -53,14 +53,14 @@ func (d *Driver) Containers(ctx context.Context) ([]state.Instance, error) {
 		return nil, fmt.Errorf("list containers: %w", d.explain(err))
 	}
 	all := make([]state.Instance, len(found))
-	asking, looking := errgroup.WithContext(ctx)
+	asking, taskCtx := errgroup.WithContext(ctx)
 	asking.SetLimit(asked)
 	for i, c := range found {
 		all[i] = d.container(ctx, c)
 		asking.Go(func() (err error) {
 			task, listed := running[c.ID]
 			if !listed {
-				task, err = d.task(looking, c.ID)
+				task, err = d.task(taskCtx, c.ID)
 			}
 			all[i].Task = d.measured(c.ID, task)
 			return err
@@ -85,8 +85,8 @@ func (d *Driver) tasks(ctx context.Context) (map[string]state.Task, error) {
 	return byID, nil
 }
 
-// task asks for the task of one container. A task that is not listed may
-// exist all the same: a shim that does not answer is left out of lists.
+// task asks for the task of one container. A task that is not listed may exist: lists
+// leave out a shim that does not answer.
 func (d *Driver) task(ctx context.Context, container string) (state.Task, error) {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -122,11 +122,11 @@ func taskOf(process *tasktypes.Process) state.Task {
 	return task
 }
 
-// container is what containerd's description of a container says. The OCI spec
-// of our own is not decoded: it is large, and the labels and the kept spec say
-// the same.
+// container makes an instance of containerd's description of a container. The OCI
+// spec of one that carrel made is not decoded: it is large, and the labels and the
+// kept spec say the same.
 func (d *Driver) container(ctx context.Context, c containers.Container) state.Instance {
-	seen := state.Instance{
+	found := state.Instance{
 		ID:        c.ID,
 		Workspace: c.Labels[labelWorkspace],
 		Set:       c.Labels[labelSet],
@@ -138,36 +138,36 @@ func (d *Driver) container(ctx context.Context, c containers.Container) state.In
 		CreatedAt: c.CreatedAt,
 		Labels:    maps.Clone(c.Labels),
 	}
-	maps.DeleteFunc(seen.Labels, func(key, _ string) bool {
-		return strings.HasPrefix(key, labelPrefix) || containerds(key)
+	maps.DeleteFunc(found.Labels, func(key, _ string) bool {
+		return strings.HasPrefix(key, labelPrefix) || isContainerds(key)
 	})
 	resolved, err := resolvedDevices(c)
 	if err != nil {
-		seen.Fault = err.Error()
+		found.Unreadable = err.Error()
 	}
-	seen.Devices = resolved
+	found.Devices = resolved
 	if kept, ok := c.Extensions[extensionApplied]; ok {
 		applied, err := state.DecodeSpec(kept.GetValue())
 		if err != nil {
-			seen.Fault = err.Error()
+			found.Unreadable = err.Error()
 		}
-		seen.Applied = applied
-		return seen
+		found.Applied = applied
+		return found
 	}
-	found, volume, err := d.found(ctx, c)
+	from, volume, err := d.found(ctx, c)
 	if err != nil {
-		seen.Fault = err.Error()
+		found.Unreadable = err.Error()
 	}
-	seen.Found, seen.Volume = found, volume
-	return seen
+	found.Found, found.Volume = from, volume
+	return found
 }
 
-// containerds reports whether a label is containerd's own.
-func containerds(label string) bool {
+// isContainerds reports whether a label is containerd's own.
+func isContainerds(label string) bool {
 	return strings.HasPrefix(label, "containerd.io/") || strings.HasPrefix(label, "io.containerd.")
 }
 
-// digestOf is the digest in an image's name, "" when it has none.
+// digestOf is the digest in the name of an image, "" when it has none.
 func digestOf(name string) string {
 	named, err := reference.ParseDockerRef(name)
 	if err != nil {

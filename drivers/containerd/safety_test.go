@@ -95,7 +95,7 @@ func TestUsersAreLookedUpInTheImage(t *testing.T) {
 		b.create(test.name, name, func(w *spec.Workspace) { w.User = test.user })
 		b.start(test.name)
 		if text := b.output(test.name, "serving"); !strings.Contains(text, test.want) {
-			t.Errorf("user %q is seen as\n%s", test.user, text)
+			t.Errorf("user %q is observed as\n%s", test.user, text)
 		}
 	}
 	if text := b.output("name", "serving"); !strings.Contains(text, "Groups:\t60 ") {
@@ -103,16 +103,16 @@ func TestUsersAreLookedUpInTheImage(t *testing.T) {
 	}
 }
 
-// wantFault makes a container that must not come to be, and checks that
+// wantRefusal tries to make a container that must be refused, and checks that
 // nothing of it is left.
-func (b *bench) wantFault(image, want string, change func(*spec.Workspace)) {
+func (b *bench) wantRefusal(image, want string, change func(*spec.Workspace)) {
 	b.t.Helper()
 	w := spec.Default()
-	w.Name, w.Image, w.Network.Mode = "faulty", image, spec.NetworkNone
+	w.Name, w.Image, w.Network.Mode = "refused", image, spec.NetworkNone
 	change(&w)
 	err := b.CreateContainer(b.t.Context(), plan.CreateContainer{Container: w.Name, Set: "s", Host: "h", Image: image, Spec: w})
 	if err == nil || err.Error() != want {
-		b.t.Errorf("it is told as: %v\nwant: %s", err, want)
+		b.t.Errorf("the error is %v\nwant: %s", err, want)
 	}
 	if c := b.see(w.Name); c.ID != "" {
 		b.t.Errorf("the container was made: %+v", c)
@@ -135,7 +135,7 @@ func TestUnknownUsers(t *testing.T) {
 		{none, "worker", `user "worker" is not in the image (write its number, or correct user)`},
 		{wrong, "", "the user that the image itself names is not in it (correct the image)"},
 	} {
-		b.wantFault(test.image, test.want, func(w *spec.Workspace) { w.User = test.user })
+		b.wantRefusal(test.image, test.want, func(w *spec.Workspace) { w.User = test.user })
 	}
 }
 
@@ -143,7 +143,7 @@ func TestMountSourcesMustExist(t *testing.T) {
 	b := shared(t)
 	name := b.load(image(t, v1.Config{}))
 	one, two := filepath.Join(b.dir, "one"), filepath.Join(b.dir, "two")
-	b.wantFault(name, "mount source "+one+", "+two+" does not exist (make it, or correct mounts)", func(w *spec.Workspace) {
+	b.wantRefusal(name, "mount source "+one+", "+two+" does not exist (make it, or correct mounts)", func(w *spec.Workspace) {
 		w.Mounts = []spec.Mount{{Source: one, Target: "/one"}, {Source: b.dir, Target: "/there"}, {Source: two, Target: "/two", ReadOnly: true}}
 	})
 	b.must(os.Mkdir(one, 0o755))

@@ -14,9 +14,9 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 )
 
-// killShims ends the shims of a container that has no task. A shim whose client
-// was killed while it made a task may hang (seen with containerd 2.4), and every
-// further attempt is then led to that same shim, by the name of its socket.
+// killShims ends the shims of a container that has no task. A shim may hang when its
+// client was killed while it made a task (observed with containerd 2.4). Every
+// further attempt then gets that same shim, by the name of its socket.
 func (d *Driver) killShims(container string) error {
 	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -28,7 +28,7 @@ func (d *Driver) killShims(container string) error {
 			continue // ended meanwhile
 		}
 		if err != nil {
-			return fmt.Errorf("look for the shim of %s: %w", container, err)
+			return fmt.Errorf("find the shim of %s: %w", container, err)
 		}
 		if !d.isShim(strings.Split(string(text), "\x00"), container) {
 			continue
@@ -44,11 +44,11 @@ func (d *Driver) killShims(container string) error {
 	return nil
 }
 
-// removeBundle removes the folder of a task that containerd has forgotten. When
-// a client is killed while it makes a task, two cleanings of containerd (seen
-// with 2.4) can meet in such a way that the folder stays, and then no task can
-// be made under that name. Containerd removes such folders itself, but only
-// when it starts. Where they are is told by nothing but the error.
+// removeBundle removes the folder of a task that containerd no longer knows. When a
+// client is killed while it makes a task, containerd (2.4, as observed) may clean up
+// twice at the same time, and the folder stays. Then no task can be made with that
+// name. Containerd removes such folders itself, but only when it starts. Only the
+// error says where the folder is.
 func (d *Driver) removeBundle(container string, refused error) error {
 	tail := filepath.Join("io.containerd.runtime.v2.task", d.Namespace, container)
 	_, path, _ := strings.Cut(refused.Error(), "mkdir ")
@@ -59,7 +59,7 @@ func (d *Driver) removeBundle(container string, refused error) error {
 	if err := d.killShims(container); err != nil {
 		return err
 	}
-	// What an interrupted removal left has the same name, hidden.
+	// A removal that was interrupted leaves the same name with a dot before it.
 	for _, folder := range []string{filepath.Join(filepath.Dir(path), "."+container), path} {
 		if err := mount.UnmountRecursive(filepath.Join(folder, "rootfs"), 0); err != nil {
 			return fmt.Errorf("what is left of the task of %s: %w", container, err)
@@ -71,8 +71,8 @@ func (d *Driver) removeBundle(container string, refused error) error {
 	return nil
 }
 
-// isShim reports whether a command is the shim of a container of this very
-// namespace and containerd.
+// isShim reports whether a command line is that of the shim of a container, of this
+// namespace and this containerd.
 func (d *Driver) isShim(args []string, container string) bool {
 	has := func(flag, value string) bool {
 		i := slices.Index(args, flag)

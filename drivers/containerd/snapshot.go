@@ -16,8 +16,8 @@ import (
 	"carrel/plan"
 )
 
-// Snapshots are the keys of root filesystems whose container is gone, sorted.
-// What an image is being unpacked into is none of them.
+// Snapshots are the keys of root filesystems without a container, sorted. Those that
+// an image is being unpacked into are left out.
 func (d *Driver) Snapshots(ctx context.Context) ([]string, error) {
 	active := map[string]bool{}
 	err := d.client.SnapshotService(d.Snapshotter).Walk(ctx, func(_ context.Context, s snapshots.Info) error {
@@ -27,7 +27,7 @@ func (d *Driver) Snapshots(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list root filesystems: %w", d.explain(err))
 	}
-	// Asked for afterwards: a container is made after its root filesystem.
+	// After the snapshots: a container is made after its root filesystem.
 	containers, err := d.client.ContainerService().List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list containers: %w", d.explain(err))
@@ -47,15 +47,15 @@ func (d *Driver) Snapshots(ctx context.Context) ([]string, error) {
 	return orphans, nil
 }
 
-// ViewSnapshot mounts a root filesystem for reading while fn runs, whether or
-// not its container still exists. The error of fn comes back as it is.
+// ViewSnapshot mounts a root filesystem for reading while fn runs, whether or not
+// its container still exists. It returns the error of fn unchanged.
 func (d *Driver) ViewSnapshot(ctx context.Context, s plan.MigrateData, fn func(root string) error) error {
 	return d.leased(ctx, func(ctx context.Context) error {
 		snapshotter, err := d.snapshotterOf(ctx, s.Snapshot)
 		if err != nil {
 			return err
 		}
-		if err := d.hold(ctx, snapshotter, s.Snapshot); err != nil {
+		if err := d.keepSnapshot(ctx, snapshotter, s.Snapshot); err != nil {
 			return fmt.Errorf("root filesystem %s: %w", s.Snapshot, d.explain(err))
 		}
 		mounts, err := d.client.SnapshotService(snapshotter).Mounts(ctx, s.Snapshot)
@@ -69,8 +69,8 @@ func (d *Driver) ViewSnapshot(ctx context.Context, s plan.MigrateData, fn func(r
 	})
 }
 
-// snapshotterOf is what keeps a root filesystem: a container may have been made
-// with another snapshotter than ours.
+// snapshotterOf is the snapshotter that has a root filesystem: a container may have
+// been made with another one than the driver's.
 func (d *Driver) snapshotterOf(ctx context.Context, key string) (string, error) {
 	containers, err := d.client.ContainerService().List(ctx)
 	if err != nil {
@@ -84,9 +84,9 @@ func (d *Driver) snapshotterOf(ctx context.Context, key string) (string, error) 
 	return d.Snapshotter, nil
 }
 
-// hold puts a root filesystem under the lease of ctx: without a container
-// nothing else may keep it.
-func (d *Driver) hold(ctx context.Context, snapshotter, key string) error {
+// keepSnapshot adds a root filesystem to the lease of ctx. When it has no container,
+// nothing else may keep it from garbage collection.
+func (d *Driver) keepSnapshot(ctx context.Context, snapshotter, key string) error {
 	id, ok := leases.FromContext(ctx)
 	if !ok {
 		return errors.New("no lease")
@@ -94,8 +94,7 @@ func (d *Driver) hold(ctx context.Context, snapshotter, key string) error {
 	return d.client.LeasesService().AddResource(ctx, leases.Lease{ID: id}, leases.Resource{ID: key, Type: "snapshots/" + snapshotter})
 }
 
-// mounted mounts for reading while fn runs. The error of fn comes back as it
-// is.
+// mounted mounts for reading while fn runs. It returns the error of fn unchanged.
 func (d *Driver) mounted(ctx context.Context, mounts []mount.Mount, fn func(root string) error) error {
 	var failed error
 	d.views.clean.Do(func() { failed = cleanViews(d.ViewsDir) })
@@ -112,8 +111,8 @@ func (d *Driver) mounted(ctx context.Context, mounts []mount.Mount, fn func(root
 	return err
 }
 
-// cleanViews takes the folder of views into use. What is mounted there is from
-// a run that was killed: only one runs at a time.
+// cleanViews makes the folder of views and unmounts what is mounted there. That is
+// of a run that was killed, because only one runs at a time.
 func cleanViews(dir string) error {
 	if dir == "" {
 		return nil

@@ -157,14 +157,14 @@ func TestFailedViewLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	err := b.ViewSnapshot(ctx, step, func(string) error { cancel(); return ctx.Err() })
 	if err != context.Canceled {
-		t.Errorf("the end of its context is told as %v", err)
+		t.Errorf("the end of its context: the error is %v", err)
 	}
 	b.wantNothingHeld()
 
 	step.Snapshot = "none"
 	err = b.ViewSnapshot(t.Context(), step, func(string) error { t.Error("it was viewed"); return nil })
 	if err == nil || !strings.HasPrefix(err.Error(), "root filesystem none is gone") || strings.Contains(err.Error(), "\n") {
-		t.Errorf("a root filesystem that is gone is told as: %v", err)
+		t.Errorf("a root filesystem that is gone: the error is %v", err)
 	}
 	b.wantNothingHeld()
 }

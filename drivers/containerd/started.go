@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockTicks is the kernel's unit of times in /proc, per second: fixed for
-// what user space sees.
+// clockTicks is how many units of time in /proc are a second. It is the same on all
+// hosts.
 const clockTicks = 100
 
-// startField is the place of a process's start in /proc/PID/stat, counted
-// after the command's name (proc(5), field 22).
+// startField is the index of the start time among the fields after the command's
+// name in /proc/PID/stat; it is field 22 in proc(5).
 const startField = 22 - 3
 
 // Started is when a process of this host was started; zero when it is gone.

@@ -19,7 +19,7 @@ import (
 	"carrel/plan/state"
 )
 
-// killTimeout is how long a task may take to be gone after SIGKILL.
+// killTimeout is how long a task may take to end after SIGKILL.
 const killTimeout = 30 * time.Second
 
 // StartTask starts the process of a container. Its output goes to a file that
@@ -57,14 +57,14 @@ func (d *Driver) StartTask(ctx context.Context, s plan.StartTask) error {
 	return d.startAnew(ctx, s, container)
 }
 
-// startTimeout bounds one attempt to start a task: containerd waits for ever for
-// a shim that hangs.
+// startTimeout limits one attempt to start a task: containerd waits for a shim that
+// hangs without a limit.
 const startTimeout = 20 * time.Second
 
-// startAnew starts a task, again if need be. What a run that was killed left
-// makes the start fail at first: what it left in the runtime goes away with the
-// first attempt, and what it left in containerd is cleaned by containerd itself.
-// It is given the time for that: a cleaning beside its own can leave more.
+// startAnew starts a task that does not exist. It tries several times, because
+// leftovers of a run that was killed make the start fail at first. Leftovers in
+// the runtime go away with the first attempt. Containerd removes its own, and
+// needs time for that: removing them at the same time here can leave more.
 func (d *Driver) startAnew(ctx context.Context, s plan.StartTask, container client.Container) error {
 	limit := time.After(leftoverTimeout)
 	for attempt, wait := 1, leftoverRetry; ; attempt, wait = attempt+1, min(2*wait, leftoverRetryMost) {
@@ -115,18 +115,18 @@ func (d *Driver) start(ctx context.Context, s plan.StartTask, container client.C
 	return nil
 }
 
-// The bounds of waiting for containerd to clean up after a run that was killed,
-// or after a shim that died.
+// The limits of waiting for containerd to clean up after a run that was killed, or
+// after a shim that died.
 const (
 	leftoverTimeout   = time.Minute
 	leftoverRetry     = 50 * time.Millisecond // doubled with each attempt
 	leftoverRetryMost = 2 * time.Second
-	leftoverPatience  = 4 // attempts before carrel cleans too
-	leftoverUnclear   = 6 // attempts that may fail without a reason
+	leftoverPatience  = 4 // attempts before carrel cleans up too
+	leftoverUnclear   = 6 // attempts that may fail without a reason before that is the error
 )
 
-// clear removes what is left of a task that does not run: one that ended, one
-// that was made and never started, or one that only the task service knows.
+// clear removes what is left of a task that does not run: it ended, or it was never
+// started, or only the task service knows it.
 func (d *Driver) clear(ctx context.Context, container client.Container) error {
 	limit := time.After(leftoverTimeout)
 	for {
@@ -160,8 +160,8 @@ func (d *Driver) clearOnce(ctx context.Context, container client.Container) erro
 	return nil
 }
 
-// StopTask ends a task: the signal, the grace period, then SIGKILL to every
-// process of it. The task is removed.
+// StopTask ends a task and removes it: it sends the signal, waits for the grace
+// period, then sends SIGKILL to every process of the task.
 func (d *Driver) StopTask(ctx context.Context, s plan.StopTask) error {
 	container, err := d.client.LoadContainer(ctx, s.Container)
 	if errdefs.IsNotFound(err) {
@@ -170,22 +170,22 @@ func (d *Driver) StopTask(ctx context.Context, s plan.StopTask) error {
 	if err != nil {
 		return d.explain(err)
 	}
-	seen, err := d.task(ctx, s.Container)
+	found, err := d.task(ctx, s.Container)
 	if err != nil {
 		return d.explain(err)
 	}
-	if seen.Status == state.TaskRunning || seen.Status == state.TaskPaused {
-		if err := d.end(ctx, s, container, seen.Status == state.TaskPaused); err != nil && !errdefs.IsNotFound(err) {
+	if found.Status == state.TaskRunning || found.Status == state.TaskPaused {
+		if err := d.end(ctx, s, container, found.Status == state.TaskPaused); err != nil && !errdefs.IsNotFound(err) {
 			return d.explain(err)
 		}
 	}
-	if seen.Status == state.TaskUnknown {
-		return fmt.Errorf("the shim of container %s does not answer (look at its process %d)", s.Container, seen.PID)
+	if found.Status == state.TaskUnknown {
+		return fmt.Errorf("the shim of container %s does not answer (look at its process %d)", s.Container, found.PID)
 	}
 	return d.clear(ctx, container)
 }
 
-// end asks the process to end, and makes it end when it does not.
+// end sends the signal, and SIGKILL after the grace period.
 func (d *Driver) end(ctx context.Context, s plan.StopTask, container client.Container, paused bool) error {
 	task, err := container.Task(ctx, nil)
 	if err != nil {
@@ -220,8 +220,8 @@ func (d *Driver) end(ctx context.Context, s plan.StopTask, container client.Cont
 	return err
 }
 
-// within waits for the exit of a task. A wait that broke off, because
-// containerd or the shim went away, is an error.
+// within waits for the exit of a task, at most so long. It is an error when the
+// wait ends because containerd or the shim went away.
 func within(ctx context.Context, exited <-chan client.ExitStatus, limit time.Duration) (bool, error) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -235,8 +235,8 @@ func within(ctx context.Context, exited <-chan client.ExitStatus, limit time.Dur
 	}
 }
 
-// stopSignal is the spec's signal, or the image's, which the container's
-// labels have.
+// stopSignal is the signal of the spec, or else that of the image, which is in a
+// label of the container.
 func stopSignal(ctx context.Context, name string, container client.Container) (syscall.Signal, error) {
 	if name != "" {
 		return signal.ParseSignal(name)
@@ -253,9 +253,9 @@ func stopSignal(ctx context.Context, name string, container client.Container) (s
 	return syscall.SIGTERM, nil
 }
 
-// Exited waits until a task ends or ctx is done. The end of ctx is no error, so
-// containerd is not told of it.
+// Exited waits until a task ends or ctx is done, which is no error.
 func (d *Driver) Exited(ctx context.Context, container string) (code uint32, exited bool, err error) {
+	// Not ctx: its end would be an error of these calls.
 	asking, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	loaded, err := d.client.LoadContainer(asking, container)
@@ -278,33 +278,35 @@ func (d *Driver) Exited(ctx context.Context, container string) (code uint32, exi
 	}
 }
 
-// runtimeError is the runtime's refusal to make a process. Of its long chain of
-// words it keeps the part that says why. The words are all there is to know it
-// by: containerd passes on what the runtime printed, without a type.
+// runtimeError is the runtime's error when it cannot start a process. Its text is
+// the part that says why. Only the text tells such errors apart: containerd passes
+// on what the runtime printed, without a type.
 type runtimeError struct {
-	words string
-	err   error
+	text string
+	err  error
 }
 
 func (e *runtimeError) Error() string {
-	return e.words + " (check command, args, mounts and the image)"
+	return e.text + " (check command, args, mounts and the image)"
 }
 
 func (e *runtimeError) Unwrap() error { return e.err }
 
-// leftover reports whether the refusal is about what a run that was killed left
-// in the runtime. One without a reason may be: containerd's late cleaning takes
-// away the folder in which the reason would be. But a runtime that is broken
-// gives none either, so that is believed a few times only.
+// leftover reports whether the reason may be a leftover in the runtime, of a run
+// that was killed. Either the text says so, or it has no reason: containerd,
+// cleaning up late, removes the folder with the file that has the reason. But a
+// runtime that is broken gives no reason either, so after a few attempts an error
+// without a reason no longer counts.
 func (e *runtimeError) leftover(attempt int) bool {
-	return strings.Contains(e.words, "already exists") ||
-		attempt <= leftoverUnclear && strings.Contains(e.words, "unable to retrieve OCI runtime error")
+	return strings.Contains(e.text, "already exists") ||
+		attempt <= leftoverUnclear && strings.Contains(e.text, "unable to retrieve OCI runtime error")
 }
 
+// inBrief makes a runtimeError of an error that the runtime printed.
 func inBrief(err error) error {
 	for _, mark := range []string{"unable to start container process: ", "runc create failed: ", "OCI runtime create failed: "} {
-		if _, words, ok := strings.Cut(err.Error(), mark); ok {
-			return &runtimeError{words: strings.TrimSuffix(words, ": unknown"), err: err}
+		if _, text, ok := strings.Cut(err.Error(), mark); ok {
+			return &runtimeError{text: strings.TrimSuffix(text, ": unknown"), err: err}
 		}
 	}
 	return err

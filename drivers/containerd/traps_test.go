@@ -73,7 +73,7 @@ func TestDaemonKilledWhileTasksRun(t *testing.T) {
 	pid := b.see("survivor").Task.PID
 	b.must(b.server.Kill())
 	if _, err := b.Containers(t.Context()); err == nil || !strings.Contains(err.Error(), "does not answer") {
-		t.Errorf("a daemon that is gone is told as: %v", err)
+		t.Errorf("a daemon that is gone: the error is %v", err)
 	}
 	b.must(b.server.Start())
 	b.eventually("containerd answers again", func() bool {
@@ -96,7 +96,7 @@ func TestTaskThatEndedWhileTheDaemonWasDown(t *testing.T) {
 	b.must(b.server.Kill())
 	b.must(syscall.Kill(int(pid), syscall.SIGKILL))
 	b.must(b.server.Start())
-	b.eventually("the task is seen as ended", func() bool {
+	b.eventually("the task has ended", func() bool {
 		all, err := b.Containers(t.Context())
 		return err == nil && !all[0].Task.Alive()
 	})
@@ -110,7 +110,7 @@ func TestShimKilled(t *testing.T) {
 	b.start("shimless")
 	pid := b.see("shimless").Task.PID
 	b.must(syscall.Kill(parent(t, pid), syscall.SIGKILL))
-	b.eventually("the task is seen as ended", func() bool { return !b.see("shimless").Task.Alive() })
+	b.eventually("the task has ended", func() bool { return !b.see("shimless").Task.Alive() })
 	b.start("shimless")
 	if again := b.see("shimless").Task; again.Status != state.TaskRunning || again.PID == pid {
 		t.Errorf("after the start the task is %+v", again)
@@ -125,13 +125,13 @@ func TestFrozenShimIsNotTakenForGone(t *testing.T) {
 	b.must(syscall.Kill(shim, syscall.SIGSTOP))
 	defer syscall.Kill(shim, syscall.SIGCONT)
 	if task := b.see("frozen").Task; !task.Alive() {
-		t.Errorf("a task whose shim is frozen is seen as %+v", task)
+		t.Errorf("a task whose shim is frozen is observed as %+v", task)
 	}
 	if err := b.StartTask(t.Context(), plan.StartTask{Workspace: "frozen", Container: "frozen"}); err == nil {
 		t.Error("a second task was started beside a frozen one")
 	}
 	b.must(syscall.Kill(shim, syscall.SIGCONT))
-	b.eventually("the task is seen again", func() bool { return b.see("frozen").Task.Status == state.TaskRunning })
+	b.eventually("the task is observed again", func() bool { return b.see("frozen").Task.Status == state.TaskRunning })
 }
 
 // parent is the parent of a process: of a task's, its shim.
@@ -161,7 +161,7 @@ func TestForeignContainerIsFound(t *testing.T) {
 	b.foreign("stranger", "ours")
 	c := b.see("stranger")
 	if c.Workspace != "" || c.Applied != nil || c.Found == nil {
-		t.Fatalf("a foreign container is seen as %+v", c)
+		t.Fatalf("a foreign container is observed as %+v", c)
 	}
 	want := spec.Default()
 	want.Name, want.Image, want.Network.Mode = "stranger", name, spec.NetworkNone
@@ -171,11 +171,11 @@ func TestForeignContainerIsFound(t *testing.T) {
 	}
 	b.must(b.AdoptContainer(t.Context(), plan.AdoptContainer{Container: "stranger", Set: "s", Host: "h", Spec: *c.Found}))
 	if c := b.see("stranger"); c.Workspace != "stranger" || c.Applied == nil {
-		t.Errorf("after its adoption it is seen as %+v", c)
+		t.Errorf("after its adoption it is observed as %+v", c)
 	}
 }
 
-func TestNewerKeptSpecIsAFaultOfItsContainerOnly(t *testing.T) {
+func TestNewerKeptSpecAffectsOnlyItsContainer(t *testing.T) {
 	b := shared(t)
 	name := b.load(image(t, v1.Config{}))
 	b.create("old", name, nil)
@@ -183,11 +183,11 @@ func TestNewerKeptSpecIsAFaultOfItsContainerOnly(t *testing.T) {
 	container, err := b.raw.LoadContainer(t.Context(), "new")
 	b.must(err)
 	b.must(container.Update(t.Context(), fromTheFuture))
-	if c := b.see("new"); !strings.Contains(c.Fault, "newer") {
-		t.Errorf("fault is %q", c.Fault)
+	if c := b.see("new"); !strings.Contains(c.Unreadable, "newer") {
+		t.Errorf("Unreadable is %q", c.Unreadable)
 	}
-	if c := b.see("old"); c.Fault != "" || c.Applied == nil {
-		t.Errorf("the other one is seen as %+v", c)
+	if c := b.see("old"); c.Unreadable != "" || c.Applied == nil {
+		t.Errorf("the other one is observed as %+v", c)
 	}
 }
 
@@ -210,14 +210,14 @@ func TestPull(t *testing.T) {
 	w := spec.Default()
 	w.Image, w.ImagePullPolicy = ref, spec.PullAlways
 	if i := b.asked(w); i.Digest == "" || i.Digest != i.Source || i.Err != "" {
-		t.Errorf("after the pull the image is seen as %+v", i)
+		t.Errorf("after the pull the image is observed as %+v", i)
 	}
 	b.create("puller", ref, nil)
 	before := b.see("puller").Digest
 
 	registry.Push(t, "team/bot:v1", image(t, v1.Config{Labels: map[string]string{"v": "2"}}))
 	if i := b.asked(w); i.Digest != before || i.Source == before {
-		t.Errorf("after the tag moved the image is seen as %+v, it was %s", i, before)
+		t.Errorf("after the tag moved the image is observed as %+v, it was %s", i, before)
 	}
 	b.must(pull(b, ref))
 	if _, err := b.raw.GetImage(t.Context(), b.see("puller").Image); err != nil {
@@ -252,12 +252,12 @@ func TestPullErrorsSayWhatToDo(t *testing.T) {
 	}
 	registry.RequireLogin("ann", "secret")
 	if err := pull(b, ref); err == nil || !strings.Contains(err.Error(), "docker login "+registry.Host) {
-		t.Errorf("missing credentials are told as: %v", err)
+		t.Errorf("missing credentials: the error is %v", err)
 	}
 	t.Setenv("DOCKER_CONFIG", b.dir)
 	login(t, b.dir, registry.Host, "ann:wrong")
 	if err := pull(b, ref); err == nil || strings.Contains(err.Error(), "wrong") {
-		t.Errorf("wrong credentials are told as: %v", err)
+		t.Errorf("wrong credentials: the error is %v", err)
 	}
 	login(t, b.dir, registry.Host, "ann:secret")
 	b.must(pull(b, ref))
@@ -336,7 +336,7 @@ func TestPullThatBrokeOffIsMadeGood(t *testing.T) {
 	b.create("resumed", ref, nil)
 }
 
-func TestArchiveFaults(t *testing.T) {
+func TestArchiveErrors(t *testing.T) {
 	b := shared(t)
 	path := filepath.Join(b.dir, "image.tar")
 	see := func() state.Image {
@@ -347,18 +347,18 @@ func TestArchiveFaults(t *testing.T) {
 		return images[w.Image]
 	}
 	if got := see().Err; got != "no such file or directory" {
-		t.Errorf("a missing archive is told as %q", got)
+		t.Errorf("a missing archive: the error is %q", got)
 	}
 	b.must(os.WriteFile(path, []byte("text"), 0o644))
 	if got := see().Err; !strings.Contains(got, "not an OCI archive") {
-		t.Errorf("text is told as %q", got)
+		t.Errorf("text: the error is %q", got)
 	}
 	drivertest.Archive(t, path, image(t, v1.Config{}))
 	was := see()
 	drivertest.Archive(t, path, image(t, v1.Config{User: "1"}))
 	err := b.ImportImage(t.Context(), plan.ImportImage{Path: path, Digest: was.Source, Name: was.Name})
 	if err == nil || !strings.Contains(err.Error(), "changed since it was planned") {
-		t.Errorf("a changed archive is told as: %v", err)
+		t.Errorf("a changed archive: the error is %v", err)
 	}
 }
 

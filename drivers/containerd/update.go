@@ -16,18 +16,19 @@ import (
 	"carrel/spec"
 )
 
-// UpdateLabels writes labels and the kept spec of a container in one go.
+// UpdateLabels writes the labels and the kept spec of a container in one call.
 func (d *Driver) UpdateLabels(ctx context.Context, s plan.UpdateLabels) error {
 	return d.keep(ctx, s, nil)
 }
 
-// AdoptContainer gives a container our labels and the spec it amounts to.
+// AdoptContainer writes carrel's labels into a container, and the spec that
+// describes it as it is.
 func (d *Driver) AdoptContainer(ctx context.Context, s plan.AdoptContainer) error {
 	return d.keep(ctx, plan.UpdateLabels{Container: s.Container, Set: s.Set, Host: s.Host, Spec: s.Spec}, &s.Volume)
 }
 
-// keep writes what carrel keeps in a container. Without a volume it keeps the
-// one that it had.
+// keep writes what carrel keeps in a container. When volume is nil the container
+// keeps the one that it has.
 func (d *Driver) keep(ctx context.Context, s plan.UpdateLabels, volume *string) error {
 	kept, err := state.EncodeSpec(s.Spec)
 	if err != nil {
@@ -40,7 +41,7 @@ func (d *Driver) keep(ctx context.Context, s plan.UpdateLabels, volume *string) 
 	return d.explain(container.Update(ctx, func(_ context.Context, _ *client.Client, c *containers.Container) error {
 		labels := d.labels(s.Spec, s.Set, s.Host, *cmp.Or(volume, new(c.Labels[labelVolume])))
 		for key, value := range c.Labels {
-			if containerds(key) {
+			if isContainerds(key) {
 				labels[key] = value
 			}
 		}
@@ -53,9 +54,8 @@ func (d *Driver) keep(ctx context.Context, s plan.UpdateLabels, volume *string) 
 	}))
 }
 
-// UpdateResources changes the limits of the task that runs, then those of the
-// container, so that its next task has them. A task that refuses leaves both as
-// they were.
+// UpdateResources changes the limits of the running task, then those of the
+// container, which its next task gets. When the task refuses, both stay as they were.
 func (d *Driver) UpdateResources(ctx context.Context, s plan.UpdateResources) error {
 	container, err := d.client.LoadContainer(ctx, s.Container)
 	if err != nil {
@@ -80,21 +80,21 @@ func (d *Driver) UpdateResources(ctx context.Context, s plan.UpdateResources) er
 	return nil
 }
 
-// limitTask changes the limits of a task. One that has ended has none to change.
+// limitTask changes the limits of a task, if it runs.
 func (d *Driver) limitTask(ctx context.Context, container client.Container, to spec.Limits) error {
-	seen, err := d.task(ctx, container.ID())
+	found, err := d.task(ctx, container.ID())
 	if err != nil {
 		return d.explain(err)
 	}
-	switch seen.Status {
+	switch found.Status {
 	case state.TaskNone, state.TaskStopped:
 		return nil
 	case state.TaskUnknown:
 		return fmt.Errorf("the shim of container %s does not answer (look at its process)", container.ID())
 	}
-	// Version 2 of control groups would kill a process to make room.
-	if held := d.heldMemory(container.ID()); to.Memory > 0 && held > to.Memory {
-		return fmt.Errorf("memory limit %s is less than the %s in use (stop it first, or allow more)", to.Memory, roundUp(held))
+	// Version 2 of control groups would kill a process to free memory.
+	if used := d.usedMemory(container.ID()); to.Memory > 0 && used > to.Memory {
+		return fmt.Errorf("memory limit %s is less than the %s in use (stop it first, or allow more)", to.Memory, roundUp(used))
 	}
 	task, err := container.Task(ctx, nil)
 	if err == nil {
@@ -109,16 +109,16 @@ func (d *Driver) limitTask(ctx context.Context, container client.Container, to s
 	return fmt.Errorf("limits of the running task: %w", updateError{d.explain(err)})
 }
 
-// updateError is the runtime's refusal of limits in one line, from where it
-// says why.
+// updateError is the runtime's error when it refuses limits. Its text is the part
+// that says why, in one line.
 type updateError struct{ error }
 
 func (e updateError) Error() string {
-	words := e.error.Error()
-	if _, why, ok := strings.Cut(words, "exit status 1: "); ok {
-		words = strings.TrimSuffix(strings.TrimSpace(why), ": unknown")
+	text := e.error.Error()
+	if _, why, ok := strings.Cut(text, "exit status 1: "); ok {
+		text = strings.TrimSuffix(strings.TrimSpace(why), ": unknown")
 	}
-	return strings.Join(strings.Fields(words), " ")
+	return strings.Join(strings.Fields(text), " ")
 }
 
 func (e updateError) Unwrap() error { return e.error }

@@ -20,8 +20,9 @@ import (
 	"carrel/plan/state"
 )
 
-// ViewImage mounts the root filesystem of an image for reading while fn runs.
-// Many workspaces of one image share the mount.
+// ViewImage mounts the root filesystem of an image for reading while fn runs. Fn
+// gets the user that the workspace's process will have. Workspaces of one image
+// share the mount.
 func (d *Driver) ViewImage(ctx context.Context, s plan.CreateVolume, fn func(root string, owner state.Owner) error) error {
 	v, err := d.views.take(s.Image, func() (*view, error) { return d.openView(ctx, s.Image) })
 	if err != nil {
@@ -35,7 +36,7 @@ func (d *Driver) ViewImage(ctx context.Context, s plan.CreateVolume, fn func(roo
 	return fn(v.root, owner)
 }
 
-// openView mounts an image, under a lease that ends when it is closed.
+// openView mounts an image. A lease keeps it until the view is closed.
 func (d *Driver) openView(ctx context.Context, name string) (*view, error) {
 	ctx = context.WithoutCancel(ctx)
 	opened, closing, closed := make(chan *view), make(chan struct{}), make(chan error, 1)
@@ -56,8 +57,7 @@ func (d *Driver) openView(ctx context.Context, name string) (*view, error) {
 	}
 }
 
-// viewing mounts an image while fn runs, which is given the user that the image
-// names.
+// viewing mounts an image while fn runs. Fn gets the user that the image names.
 func (d *Driver) viewing(ctx context.Context, name string, fn func(root, user string) error) error {
 	image, err := d.unpacked(ctx, name)
 	if err != nil {
@@ -107,8 +107,8 @@ func ownerIn(root, name string) (state.Owner, error) {
 	return state.Owner{UID: uint32(found.Uid), GID: uint32(found.Gid)}, nil
 }
 
-// fileIn opens a file below root, whose symlinks cannot lead out of it. A file
-// that is not there is an empty one.
+// fileIn opens a file below root. Symlinks cannot lead out of root. A file that does
+// not exist is read as an empty one.
 func fileIn(root, name string) (io.ReadCloser, error) {
 	path, err := continuity.RootPath(root, name)
 	if err != nil {

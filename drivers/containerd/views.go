@@ -6,29 +6,29 @@ import (
 	"time"
 )
 
-// viewLinger is for how long an image stays mounted that nobody looks into: the
-// next workspace of the same image is often right behind.
+// viewLinger is how long an image stays mounted after its last use: often the next
+// workspace has the same image.
 const viewLinger = time.Second
 
-// view is an image that is mounted.
+// view is an image that is mounted for reading.
 type view struct {
-	root  string
+	root  string // where it is mounted
 	user  string // that the image names
 	close func() error
 
 	users int
-	end   *time.Timer // of one without users
+	end   *time.Timer // closes a view without users; nil while it has some
 }
 
 // views are the images that are mounted now.
 type views struct {
 	mu    sync.Mutex
-	clean sync.Once        // before the first, what a killed run left mounted is taken away
+	clean sync.Once        // unmounts, before the first view, what a killed run left
 	open  map[string]*view // by image
-	errs  []error          // of closing
+	errs  []error          // of closing views: closeAll returns them
 }
 
-// take gives the view of an image, which is opened when it is not there.
+// take returns the view of an image. It opens one when there is none.
 func (v *views) take(image string, open func() (*view, error)) (*view, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -51,7 +51,7 @@ func (v *views) take(image string, open func() (*view, error)) (*view, error) {
 	return one, nil
 }
 
-// giveBack ends the use of a view. Without users it is closed after a while.
+// giveBack ends the use of a view. A view without users is closed after viewLinger.
 func (v *views) giveBack(image string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -76,7 +76,8 @@ func (v *views) shut(image string) {
 	delete(v.open, image)
 }
 
-// closeAll closes what is open and says what could not be closed, ever.
+// closeAll closes the views that are open. It returns all errors of closing views
+// since the driver was opened.
 func (v *views) closeAll() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -19,11 +19,11 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// BinDirVariable names the folder of the containerd that tests run: its daemon
-// and its shim. Without it they run the one of the PATH.
+// BinDirVariable is the environment variable with the folder of the containerd that
+// tests run: its daemon and its shim. Without it they run the one in the PATH.
 const BinDirVariable = "CARREL_TEST_CONTAINERD_DIR"
 
-// Containerd is a private daemon with folders and a socket of its own.
+// Containerd is a private daemon with its own folders and its own socket.
 type Containerd struct {
 	Address string
 	Dir     string
@@ -85,12 +85,11 @@ func (c *Containerd) Start() error {
 	})
 }
 
-// Kill ends the daemon at once. What runs in containers runs on.
+// Kill ends the daemon at once. Containers continue to run.
 func (c *Containerd) Kill() error { return c.process.end(syscall.SIGKILL) }
 
-// Stop ends everything that runs in containers, then the daemon, and removes
-// its folder. A daemon that a test killed is started once more: containers
-// outlive it, and only it can end them.
+// Stop ends all containers, then the daemon, and removes its folder. A daemon that a
+// test killed is started first, because only it can end its containers.
 func (c *Containerd) Stop() error {
 	if c.process.gone() {
 		if err := c.Start(); err != nil {
@@ -115,8 +114,8 @@ func (c *Containerd) clearAll() error {
 	return err
 }
 
-// Clear ends and removes every container of a namespace, and what the runtime
-// and the kernel keep of them. One that resists does not save the others.
+// Clear ends and removes all containers of a namespace, and what the runtime and the
+// kernel keep of them. It goes on after an error.
 func (c *Containerd) Clear(namespace string) error {
 	conn, err := client.New(c.Address, client.WithDefaultNamespace(namespace))
 	if err != nil {
@@ -146,8 +145,8 @@ func unlessGone(err error) error {
 	return err
 }
 
-// runtimeState is where runc keeps the state of containers, below the name of
-// their namespace: the same folder for every daemon of the host.
+// runtimeState is where runc keeps the state of containers, by namespace. All daemons
+// of the host share this folder.
 const runtimeState = "/run/containerd/runc"
 
 // removeLeftovers removes the empty groups that a namespace's containers leave,
@@ -166,8 +165,8 @@ func removeLeftovers(namespace string) error {
 	return err
 }
 
-// Client is a plain client of a namespace, to look at what a driver did and to
-// leave behind what it must cope with.
+// Client is a plain client for a namespace. With it tests check what a driver did, and
+// make leftovers that it must handle.
 func (c *Containerd) Client(t testing.TB, namespace string) *client.Client {
 	t.Helper()
 	conn, err := client.New(c.Address, client.WithDefaultNamespace(namespace))

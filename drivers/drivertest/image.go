@@ -37,8 +37,8 @@ var guest = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(binary)
 })
 
-// Image makes an image that has the guest as /guest, and more files. The
-// command is "/guest serve" unless the configuration says otherwise.
+// Image makes an image that has the guest as /guest, and the given files. The command
+// is "/guest serve" unless the configuration has another one.
 func Image(t testing.TB, config v1.Config, files ...tar.Header) v1.Image {
 	t.Helper()
 	program, err := guest()
@@ -94,7 +94,7 @@ func configured(t testing.TB, config v1.Config, layer v1.Layer) v1.Image {
 	return image
 }
 
-// Content is the key under which File keeps a file's content.
+// Content is the key of the PAX record in which File puts the content of a file.
 const Content = "CARREL.content"
 
 // File is a file of an image.

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Netns pins a new network namespace to a path for one test.
+// Netns pins a new network namespace at a path, for one test.
 func Netns(t testing.TB, path string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -21,7 +21,7 @@ func Netns(t testing.TB, path string) {
 	}
 	pinned := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends in the new namespace
+		runtime.LockOSThread() // and not unlocked: the thread ends with this goroutine
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		if err == nil {
 			err = unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), path, "", unix.MS_BIND, "")
@@ -34,7 +34,7 @@ func Netns(t testing.TB, path string) {
 	t.Cleanup(func() { Unpin(t, path) })
 }
 
-// Unpin lets go of a namespace, as a reboot does: the file stays.
+// Unpin unmounts a namespace, as a reboot does: the file stays.
 func Unpin(t testing.TB, path string) {
 	t.Helper()
 	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && err != unix.EINVAL && err != unix.ENOENT {

@@ -19,11 +19,11 @@ import (
 
 var (
 	subnets atomic.Int32
-	claim   *flock.Flock // kept, or its file would be closed as garbage
+	claim   *flock.Flock // a variable, because its file is closed when it is garbage
 )
 
-// octet is the second of this process's subnets: the first of a range that no
-// other process of tests on this host has, for as long as it runs.
+// octet is the second number in the subnets of this process. No other test process on
+// this host has the same while this one runs.
 var octet = sync.OnceValues(func() (int, error) {
 	for n := 192; n < 252; n++ {
 		claim = flock.New(filepath.Join(os.TempDir(), fmt.Sprintf("carrel-test-subnet-%d", n)))
@@ -32,13 +32,13 @@ var octet = sync.OnceValues(func() (int, error) {
 			return n, err
 		}
 	}
-	return 0, errors.New("every subnet for tests is taken")
+	return 0, errors.New("all subnets for tests are in use")
 })
 
-// Subnet is one that nobody else uses. What a bridge of it leaves on the host is
-// removed when the test ends, each thing by its exact name: the bridge, the
-// rules that name it or the subnet, its addresses, and the mount of the folder
-// of namespaces below runDir.
+// Subnet gives a subnet that no other test uses. When the test ends, it removes what a
+// bridge of that subnet leaves on the host, each thing by its exact name: the bridge,
+// the rules that name it or the subnet, its addresses, the cached results of its
+// ADDs, and the mount of the folder of namespaces below runDir.
 func Subnet(t testing.TB, runDir string) string {
 	t.Helper()
 	second, err := octet()
@@ -66,11 +66,20 @@ func removeBridge(subnet string) error {
 		if err != nil {
 			return fmt.Errorf("ip link delete %s: %w: %s", bridge, err, out)
 		}
-		if err := os.RemoveAll(filepath.Join("/var/lib/cni/networks", bridge)); err != nil {
+		if err := removeCNIFiles(bridge); err != nil {
 			return err
 		}
 	}
 	return errors.Join(removeRules("nat", "POSTROUTING", names), removeRules("filter", "FORWARD", names))
+}
+
+// removeCNIFiles removes the addresses and the cached results of a network.
+func removeCNIFiles(network string) error {
+	results, err := filepath.Glob(filepath.Join("/var/lib/cni/results", network+"-*"))
+	for _, result := range results {
+		err = errors.Join(err, os.Remove(result))
+	}
+	return errors.Join(err, os.RemoveAll(filepath.Join("/var/lib/cni/networks", network)))
 }
 
 // bridgeOf is the interface that has the first address of a subnet.

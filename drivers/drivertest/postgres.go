@@ -94,7 +94,7 @@ func (p *Postgres) run(statement string) error {
 
 var databases atomic.Int64
 
-// Database makes an empty database and gives its URL.
+// Database makes an empty database and returns its URL.
 func (p *Postgres) Database(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", databases.Add(1))
@@ -134,8 +134,7 @@ func SharedPostgres(t testing.TB) *Postgres {
 	return shared.postgres
 }
 
-// postgresDir is the folder of Postgres' programs, which Debian keeps out of
-// the PATH.
+// postgresDir is the folder with Postgres' programs, which is not in the PATH on Debian.
 func postgresDir() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		return filepath.Dir(path), nil
@@ -147,7 +146,8 @@ func postgresDir() (string, error) {
 	return filepath.Dir(slices.Max(found)), nil
 }
 
-// unprivileged is whom Postgres runs as, and makes dir theirs; nil is ourselves.
+// unprivileged is the user that Postgres runs as, who becomes the owner of dir. It is
+// nil when that is the user of this process.
 func unprivileged(dir string) (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil

@@ -1,8 +1,9 @@
-// Package drivertest gives tests real servers of their own: a private
-// containerd, a private Postgres, a registry on loopback, and images made in
-// the process. It also has the suites that every driver of a kind passes.
+// Package drivertest has what tests of drivers need: private servers (containerd,
+// Postgres, a registry on loopback), images that are made in the process, and the
+// suites that all drivers of a kind must pass.
 //
-// It is for tests and for the demo; the program does not import it.
+// Only tests and the demo import it, the program does not. Everything in this folder
+// is for tests.
 package drivertest
 
 import (
@@ -15,7 +16,8 @@ import (
 	"time"
 )
 
-// How long a server may take to answer or to end, and how often it is asked.
+// How long a server may take to answer or to end, and how often it is asked whether
+// it answers.
 const (
 	serverTimeout = 30 * time.Second
 	serverPoll    = 10 * time.Millisecond
@@ -42,7 +44,7 @@ func start(cmd *exec.Cmd) (*process, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // how it ends is asked of nobody: tests kill it
+			_ = cmd.Wait() // its exit code says nothing: tests kill it
 			close(p.ended)
 		}
 	}()
@@ -75,7 +77,8 @@ func (p *process) end(sig syscall.Signal) error {
 	}
 }
 
-// until asks again and again until the answer is good or the server has ended.
+// until calls a function until it succeeds, or the server has ended, or the time is
+// over.
 func (p *process) until(ready func() error) error {
 	limit := time.After(serverTimeout)
 	tick := time.NewTicker(serverPoll)

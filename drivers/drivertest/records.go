@@ -14,7 +14,7 @@ import (
 	"carrel/spec"
 )
 
-// Store is what every store of records does.
+// Store is what every store of records can do.
 type Store interface {
 	Records(ctx context.Context) ([]state.Record, error)
 	SaveRecord(ctx context.Context, s plan.SaveRecord, history []state.Entry) error
@@ -23,7 +23,7 @@ type Store interface {
 	ClaimRecord(ctx context.Context, s plan.ClaimRecord, history []state.Entry) error
 }
 
-// RunRecords is the suite that every store passes.
+// RunRecords is the suite that all stores must pass.
 func RunRecords(t *testing.T, open func(t *testing.T) Store) {
 	applied := spec.Default()
 	applied.Name, applied.Image = "bot", "docker.io/library/bot:v1"
@@ -80,33 +80,37 @@ func RunRecords(t *testing.T, open func(t *testing.T) Store) {
 			t.Error("a record was written over one that was deleted")
 		}
 	})
-	t.Run("the first that claims has it", func(t *testing.T) { runClaims(t, storeUnderTest{t, open(t)}, first) })
-	t.Run("a failure is noted", func(t *testing.T) {
-		s := storeUnderTest{t, open(t)}
-		f := state.Failure{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Error: "no image"}
-		for range 2 {
-			if err := s.SaveFailure(t.Context(), f, nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		s.want(state.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", LastError: "no image", Version: 2})
-		made := first
-		made.Version = 2
-		s.save(made)
-		made.Version = 3
-		s.want(made)
-		f.Error = "no start"
+	t.Run("the first claim counts", func(t *testing.T) { runClaims(t, storeUnderTest{t, open(t)}, first) })
+	t.Run("a failure is written", func(t *testing.T) { runFailures(t, storeUnderTest{t, open(t)}, first) })
+}
+
+// runFailures checks that the failure of a change is written into the record of its
+// host, and into no other.
+func runFailures(t *testing.T, s storeUnderTest, first state.Record) {
+	t.Helper()
+	f := state.Failure{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", Error: "no image"}
+	for range 2 {
 		if err := s.SaveFailure(t.Context(), f, nil); err != nil {
 			t.Fatal(err)
 		}
-		made.LastError, made.Version = "no start", 4
-		s.want(made)
-		f.Host = "another"
-		if err := s.SaveFailure(t.Context(), f, nil); err != nil {
-			t.Fatal(err)
-		}
-		s.want(made)
-	})
+	}
+	s.want(state.Record{Workspace: "bot", Set: "s", Host: "h", Source: "/specs/bot.yaml", LastError: "no image", Version: 2})
+	made := first
+	made.Version = 2
+	s.save(made)
+	made.Version = 3
+	s.want(made)
+	f.Error = "no start"
+	if err := s.SaveFailure(t.Context(), f, nil); err != nil {
+		t.Fatal(err)
+	}
+	made.LastError, made.Version = "no start", 4
+	s.want(made)
+	f.Host = "another"
+	if err := s.SaveFailure(t.Context(), f, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.want(made)
 }
 
 // runClaims checks that a workspace goes to the first host that claims it.

@@ -45,7 +45,7 @@ func NewRegistry(t testing.TB) *Registry {
 	return r
 }
 
-// Before puts a function before every request; it reports whether it answered.
+// Before calls a function before every request. It reports whether it answered.
 func (r *Registry) Before(fn func(w http.ResponseWriter, req *http.Request) (answered bool)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -65,7 +65,7 @@ func (r *Registry) RequireLogin(user, password string) {
 	})
 }
 
-// Count is how many requests began with these words, such as "GET /v2/a/blobs".
+// Count is how many requests had this prefix, such as "GET /v2/a/blobs".
 func (r *Registry) Count(prefix string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,7 +78,7 @@ func (r *Registry) Count(prefix string) int {
 	return n
 }
 
-// Push puts an image into the registry and gives its reference.
+// Push pushes an image to the registry and returns its reference.
 func (r *Registry) Push(t testing.TB, repositoryAndTag string, image v1.Image) string {
 	t.Helper()
 	ref, err := name.ParseReference(r.Host + "/" + repositoryAndTag)

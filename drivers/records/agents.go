@@ -12,11 +12,12 @@ import (
 	"carrel/plan/state"
 )
 
-// agentsVersion is the version of the tables from which on they have agents.
+// agentsVersion is the first version of the tables that has agents and
+// observations.
 const agentsVersion = 3
 
 // ClaimRecord makes an empty record, so that no other host takes the workspace
-// too. One that this host and set have already is success.
+// too. It succeeds when this host and set have the record already.
 func (s *Store) ClaimRecord(ctx context.Context, step plan.ClaimRecord, history []state.Entry) error {
 	now := time.Now().UnixMicro()
 	return s.write(ctx, history, func(q *query.Queries) error {
@@ -35,7 +36,7 @@ func (s *Store) ClaimRecord(ctx context.Context, step plan.ClaimRecord, history 
 	})
 }
 
-// SaveAgent writes what an agent says of itself.
+// SaveAgent writes the report of an agent over its last one.
 func (s *Store) SaveAgent(ctx context.Context, a state.Agent) error {
 	text, err := json.Marshal(a)
 	if err != nil {
@@ -46,12 +47,12 @@ func (s *Store) SaveAgent(ctx context.Context, a state.Agent) error {
 	}))
 }
 
-// DeleteAgent forgets what an agent said.
+// DeleteAgent deletes the report of an agent.
 func (s *Store) DeleteAgent(ctx context.Context, host, set string) error {
 	return s.explain(query.New(s.db).DeleteAgent(ctx, query.DeleteAgentParams{Host: host, SetName: set}))
 }
 
-// Agents are what all agents last said of themselves, by host and set.
+// Agents are the last reports of all agents, sorted by host and set.
 func (s *Store) Agents(ctx context.Context) ([]state.Agent, error) {
 	if s.db == nil || s.have < agentsVersion {
 		return nil, nil
@@ -60,7 +61,7 @@ func (s *Store) Agents(ctx context.Context) ([]state.Agent, error) {
 	return s.agents(rows, err)
 }
 
-// AgentsOf are what the agents of a host last said of themselves, by set.
+// AgentsOf are the last reports of a host's agents, sorted by set.
 func (s *Store) AgentsOf(ctx context.Context, host string) ([]state.Agent, error) {
 	if s.db == nil || s.have < agentsVersion {
 		return nil, nil
@@ -82,7 +83,8 @@ func (s *Store) agents(rows []query.Agent, err error) ([]state.Agent, error) {
 	return all, nil
 }
 
-// SaveObservation writes what was seen of a host.
+// SaveObservation writes what was observed of a host over the last observation
+// of that host.
 func (s *Store) SaveObservation(ctx context.Context, now state.State) error {
 	text, err := state.Encode(now)
 	if err != nil {
@@ -93,8 +95,9 @@ func (s *Store) SaveObservation(ctx context.Context, now state.State) error {
 	}))
 }
 
-// Observations are the last ones of all hosts, by host. Unread is, by host, why
-// an observation cannot be read: another version of carrel wrote it.
+// Observations are the last observations of all hosts, sorted by host. Unread
+// says by host why an observation cannot be read: another version of carrel
+// wrote it.
 func (s *Store) Observations(ctx context.Context) (all []state.State, unread map[string]error, err error) {
 	if s.db == nil || s.have < agentsVersion {
 		return nil, nil, nil
@@ -119,12 +122,12 @@ func (s *Store) Observations(ctx context.Context) (all []state.State, unread map
 	return all, unread, nil
 }
 
-// Trim deletes history older than a time, and agents that were not heard of
-// since another.
+// Trim deletes the history before one time, and the agents that did not report
+// after another.
 func (s *Store) Trim(ctx context.Context, history, agents time.Time) error {
 	_, err := query.New(s.db).DeleteHistory(ctx, history.UnixMicro())
 	return s.explain(errors.Join(err, query.New(s.db).DeleteAgents(ctx, agents.UnixMicro())))
 }
 
-// Shared reports whether other hosts may use the store.
+// Shared reports whether other hosts can use the store too.
 func (s *Store) Shared() bool { return s.shared }

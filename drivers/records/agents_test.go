@@ -65,14 +65,14 @@ func TestObservationsAreKept(t *testing.T) {
 				Host: "a", Time: at, Shared: true, VolumesDir: "/volumes", Snapshots: []string{"left"}, CNI: "built-in",
 				Instances: []state.Instance{{
 					ID: "bot", Workspace: "bot", Set: "s", Host: "a", Applied: &applied, Found: &applied, Snapshot: "bot", Image: "x@1", Digest: "1",
-					Volume: "/volumes/bot", Labels: map[string]string{"a": "b"}, Devices: map[string]string{"v/c=d": "1"}, CreatedAt: at, Fault: "f",
+					Volume: "/volumes/bot", Labels: map[string]string{"a": "b"}, Devices: map[string]string{"v/c=d": "1"}, CreatedAt: at, Unreadable: "f",
 					Task: state.Task{Status: state.TaskStopped, PID: 1, Netns: 2, ExitCode: 3, ExitedAt: at, OOMKills: 4},
 				}},
 				Images:    map[string]state.Image{"x:1": {Name: "x:1", Digest: "1", Source: "2", Err: "e"}},
 				Volumes:   []state.Volume{{Workspace: "bot", Path: "/volumes/bot"}},
 				Preserved: []state.Preserved{{Workspace: "old", Set: "s", At: at, Path: "/preserved/old"}},
 				Trash:     []state.Trashed{{Workspace: "old", At: at}},
-				Networks:  []state.Attachment{{Workspace: "bot", Set: "s", Network: "n", Addresses: []string{"10.0.0.2"}, Ports: applied.Network.Ports, Netns: 2, Fault: "f"}},
+				Networks:  []state.Attachment{{Workspace: "bot", Set: "s", Network: "n", Addresses: []string{"10.0.0.2"}, Ports: applied.Network.Ports, Netns: 2, Broken: "f"}},
 				Devices:   state.Devices{Found: map[string]string{"v/c=d": "1"}, Folders: []string{"/cdi"}, Warnings: []string{"w"}},
 				Absent:    map[string]bool{"/nowhere": true},
 				Records:   []state.Record{{Workspace: "bot", Set: "s", Host: "a", Applied: &applied, StoppedByUser: true, Version: 3, CreatedAt: at, UpdatedAt: at}},
@@ -109,6 +109,6 @@ func TestALostClaimSaysWhoHasIt(t *testing.T) {
 	claim.Host = "b"
 	var claimed *plan.ClaimedError
 	if err := s.ClaimRecord(t.Context(), claim, nil); !errors.As(err, &claimed) || claimed.Host != "a" || claimed.Set != "s" {
-		t.Errorf("a lost claim is told as: %v", err)
+		t.Errorf("a lost claim: the error is %v", err)
 	}
 }

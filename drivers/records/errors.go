@@ -12,8 +12,8 @@ import (
 	"carrel/plan"
 )
 
-// explain puts the store's name before an error, without its password, and
-// says what to do where that can be told.
+// explain adds to an error which store it is about, and what to do where that is
+// known.
 func (s *Store) explain(err error) error {
 	var conflict *ConflictError
 	var claimed *plan.ClaimedError
@@ -26,7 +26,7 @@ func (s *Store) explain(err error) error {
 	return fmt.Errorf("store %s: %w", s.name, cause(err))
 }
 
-// cause leaves out what pgx says of the connection: the store's name says it.
+// cause leaves out what pgx says about the connection: the store's name says it.
 func cause(err error) error {
 	var answer *pgconn.PgError
 	var connect *pgconn.ConnectError

@@ -11,21 +11,17 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/gofrs/flock"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 	_ "modernc.org/sqlite" // the driver "sqlite"
-
-	"carrel/schema"
 )
 
-// dialect is what differs between the two databases. The queries do not.
+// dialect is what differs between the two databases. The queries are the same.
 type dialect struct {
 	goose    goose.Dialect
-	folder   string // of its migrations
-	migrated string // a query for whether there ever was a migration
+	folder   string // that has its migrations
+	migrated string // a query that counts the tables of migrations: 0 before the first one
 }
 
 var (
@@ -39,8 +35,9 @@ var (
 	}
 )
 
-// Open opens a store for writing, and brings its tables up to date. When they
-// are, it writes nothing. The URL is sqlite:// and a path, or postgres://.
+// Open opens a store for writing. It makes the file of SQLite and migrates the
+// tables where that is needed, and otherwise writes nothing. The URL is
+// sqlite:// and a path, or postgres://.
 func Open(ctx context.Context, url string) (*Store, error) {
 	target, err := parse(url)
 	if err != nil {
@@ -55,19 +52,15 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	have, err := s.version(ctx, target.dialect)
-	if err == nil && have < newest(target.dialect) {
-		err = s.migrate(ctx, target)
-	}
-	s.have = newest(target.dialect)
-	if err != nil {
+	if err := s.prepare(ctx, target); err != nil {
 		return nil, errors.Join(s.explain(err), s.Close())
 	}
+	s.have = newest(target.dialect)
 	return s, nil
 }
 
-// OpenReadOnly opens a store to look at it. One that does not exist yet is
-// empty, and is not made.
+// OpenReadOnly opens a store for reading. A store that does not exist yet reads
+// as empty; it is not made.
 func OpenReadOnly(ctx context.Context, url string) (*Store, error) {
 	target, err := parse(url)
 	if err != nil {
@@ -93,12 +86,12 @@ func OpenReadOnly(ctx context.Context, url string) (*Store, error) {
 	return s, nil
 }
 
-// target is a store's URL, taken apart.
+// target is a parsed store URL.
 type target struct {
 	name    string // the URL, without the password
 	dialect dialect
-	file    string          // of SQLite
-	config  *pgx.ConnConfig // of Postgres
+	file    string          // of SQLite; "" for Postgres
+	config  *pgx.ConnConfig // of Postgres; nil for SQLite
 }
 
 func parse(store string) (target, error) {
@@ -120,7 +113,7 @@ func parse(store string) (target, error) {
 		config.DefaultQueryExecMode = pgx.QueryExecModeExec
 		return target{name: withoutPassword(store), dialect: inPostgres, config: config}, nil
 	}
-	return target{}, errors.New("store: want a URL that begins with sqlite:// or postgres://") // it may hold a password
+	return target{}, errors.New("store: want a URL that begins with sqlite:// or postgres://") // not printed: it may hold a password
 }
 
 func withoutPassword(store string) string {
@@ -143,11 +136,10 @@ func (t target) open(ctx context.Context, readOnly bool) (*Store, error) {
 	if t.config != nil {
 		s.db = stdlib.OpenDB(*t.config)
 	} else {
-		options := url.Values{"_pragma": {"busy_timeout(30000)", "synchronous(FULL)", "foreign_keys(1)"}, "_txlock": {"immediate"}}
+		busy := fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds())
+		options := url.Values{"_pragma": {busy, "synchronous(FULL)", "foreign_keys(1)"}, "_txlock": {"immediate"}}
 		if readOnly {
 			options.Set("mode", "ro")
-		} else {
-			options.Add("_pragma", "journal_mode(WAL)")
 		}
 		file := url.URL{Scheme: "file", Path: t.file, RawQuery: options.Encode()}
 		db, err := sql.Open("sqlite", file.String())
@@ -169,7 +161,8 @@ func (t target) open(ctx context.Context, readOnly bool) (*Store, error) {
 	return s, nil
 }
 
-// makeFile makes an empty SQLite file that only its owner can read.
+// makeFile makes an empty SQLite file that only its owner can read, if there is
+// none.
 func makeFile(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -179,62 +172,4 @@ func makeFile(path string) error {
 		return err
 	}
 	return f.Close()
-}
-
-// version is the version of the store's tables, 0 when there are none. A
-// version newer than this program's is an error.
-func (s *Store) version(ctx context.Context, d dialect) (int64, error) {
-	var migrated int
-	if err := s.db.QueryRowContext(ctx, d.migrated).Scan(&migrated); err != nil || migrated == 0 {
-		return 0, err
-	}
-	var have sql.NullInt64
-	err := s.db.QueryRowContext(ctx, "SELECT max(version_id) FROM goose_db_version").Scan(&have)
-	if err == nil && have.Int64 > newest(d) {
-		err = fmt.Errorf("its tables have version %d, this carrel knows %d (use the newer carrel)", have.Int64, newest(d))
-	}
-	return have.Int64, err
-}
-
-// newest is the version that this program brings.
-func newest(d dialect) int64 {
-	files, err := fs.Glob(schema.Migrations, d.folder+"/*.sql")
-	if err != nil || len(files) == 0 {
-		panic("no migrations are embedded")
-	}
-	version, err := goose.NumericComponent(filepath.Base(files[len(files)-1]))
-	if err != nil {
-		panic(err)
-	}
-	return version
-}
-
-// migrate brings the tables up to date while no other program does: Postgres
-// has a table for that lock, for a lock of the session breaks behind
-// PgBouncer, and SQLite a file beside it.
-func (s *Store) migrate(ctx context.Context, t target) (err error) {
-	files, err := fs.Sub(schema.Migrations, t.dialect.folder)
-	if err != nil {
-		return err
-	}
-	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
-	if t.file != "" {
-		file := flock.New(t.file + ".migrating")
-		if err := file.Lock(); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, file.Unlock()) }()
-	} else {
-		locker, err := lock.NewPostgresTableLocker()
-		if err != nil {
-			return err
-		}
-		options = append(options, goose.WithLocker(locker))
-	}
-	provider, err := goose.NewProvider(t.dialect.goose, s.db, files, options...)
-	if err != nil {
-		return err
-	}
-	_, err = provider.Up(ctx)
-	return err
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/google/go-cmp/cmp"
 
 	"carrel/drivers/drivertest"
@@ -68,7 +69,7 @@ func TestHistoryIsKeptWithTheRecord(t *testing.T) {
 			err := s.SaveRecord(t.Context(), plan.SaveRecord{Record: r}, []state.Entry{entry("lost", "")})
 			var conflict *records.ConflictError
 			if !errors.As(err, &conflict) || conflict.Who != "ann@h" || !strings.Contains(err.Error(), "changed by ann@h at") {
-				t.Errorf("a lost race is told as: %v", err)
+				t.Errorf("a lost race: the error is %v", err)
 			}
 			if err := s.SaveFailure(t.Context(), state.Failure{Workspace: "bot", Set: "s", Host: "h", Error: "x"}, []state.Entry{entry("start", "x")}); err != nil {
 				t.Fatal(err)
@@ -115,6 +116,42 @@ func TestOpenedByManyAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Two programs that change the journal mode of a file at the same time refuse
+// each other, whatever the busy timeout is: so they do it one after the other.
+func TestOneProgramAtATimePreparesAFile(t *testing.T) {
+	target := databases["sqlite"](t)
+	open(t, target).Close()
+	path := strings.TrimPrefix(target, "sqlite://")
+	mode := func(pragma, want string) {
+		t.Helper()
+		db, err := sql.Open("sqlite", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		var got string
+		if err := db.QueryRow(pragma).Scan(&got); err != nil || got != want {
+			t.Errorf("journal mode %s, not %s: %v", got, want, err)
+		}
+	}
+	mode("PRAGMA journal_mode(DELETE)", "delete")
+	other := flock.New(path + ".migrating") // of another program
+	if err := other.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := records.Open(ctx, target); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("opened meanwhile: %v", err)
+	}
+	mode("PRAGMA journal_mode", "delete")
+	if err := other.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, target)
+	mode("PRAGMA journal_mode", "wal")
 }
 
 func TestReadOnlyMakesNothing(t *testing.T) {
@@ -168,7 +205,7 @@ func TestNewerStoreIsRefused(t *testing.T) {
 			}
 			for _, open := range []func(context.Context, string) (*records.Store, error){records.Open, records.OpenReadOnly} {
 				if _, err := open(t.Context(), target); err == nil || !strings.Contains(err.Error(), "newer carrel") {
-					t.Errorf("a newer store is told as: %v", err)
+					t.Errorf("a newer store: the error is %v", err)
 				}
 			}
 		})
@@ -232,7 +269,7 @@ func TestFullDiskIsAFailedWrite(t *testing.T) {
 	long.Args = []string{strings.Repeat("x", 1<<20)}
 	err = s.SaveRecord(t.Context(), plan.SaveRecord{Record: state.Record{Workspace: "bot", Applied: &long}}, []state.Entry{entry("record", "")})
 	if err == nil || !strings.Contains(err.Error(), "free space") {
-		t.Errorf("a full disk is told as: %v", err)
+		t.Errorf("a full disk: the error is %v", err)
 	}
 	if all, err := s.Records(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("records after the failed write: %v, %v", all, err)

@@ -1,9 +1,9 @@
-// Package records is the store: what carrel remembers of workspaces, and the
-// history of what was done to them. It is one store in two dialects, SQLite
-// embedded and Postgres, with the same queries.
+// Package records is the store: it keeps a record of each workspace, and the
+// history of what was done to it. There are two databases, SQLite (embedded) and
+// Postgres, with the same tables and queries.
 //
-// It looks at no container and decides nothing. A record that another run has
-// changed since it was read is not overwritten.
+// It reads no containers and decides nothing. A record that another run changed
+// after it was read is not overwritten: that is a ConflictError.
 package records
 
 import (
@@ -26,13 +26,13 @@ import (
 
 // Store is an open store.
 type Store struct {
-	db     *sql.DB // nil for a store that does not exist yet and is only read
-	name   string  // its URL, without the password
-	shared bool    // other hosts may use it
-	have   int64   // the version of its tables
+	db     *sql.DB // nil for a store that is only read and does not exist yet
+	name   string  // its URL, without the password: for messages
+	shared bool    // whether other hosts can use it too
+	have   int64   // the version of its tables: older ones lack some, and are not migrated for reading
 
-	file   string      // of SQLite
-	opened os.FileInfo // of that file
+	file   string      // of SQLite; "" for Postgres
+	opened os.FileInfo // the file as it was when it was opened: it may be replaced, see Replaced
 }
 
 // String is the store's URL without its password.
@@ -46,8 +46,8 @@ func (s *Store) Close() error {
 	return s.db.Close()
 }
 
-// Replaced reports whether the file of the store is not the one that was opened
-// any more: what is written to that one is seen by nobody.
+// Replaced reports whether the file of the store was deleted or replaced since it
+// was opened. What is written to the open one is then lost.
 func (s *Store) Replaced() bool {
 	if s.opened == nil {
 		return false
@@ -56,7 +56,7 @@ func (s *Store) Replaced() bool {
 	return err != nil && errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(s.opened, now)
 }
 
-// Records are all records, of every set and host, by workspace.
+// Records are the records of all sets and hosts, sorted by workspace.
 func (s *Store) Records(ctx context.Context) ([]state.Record, error) {
 	if s.db == nil {
 		return nil, nil
@@ -92,13 +92,13 @@ func record(row query.Record) (state.Record, error) {
 	return r, nil
 }
 
-// Query says which part of the history is wanted.
+// Query selects a part of the history.
 type Query struct {
 	Workspace string // "" is every workspace
-	Limit     int    // the newest so many; 0 is 100
+	Limit     int    // at most so many entries, the newest; 0 is 100
 }
 
-// History is what was done, newest first.
+// History is what was done to workspaces, newest first.
 func (s *Store) History(ctx context.Context, q Query) ([]state.Entry, error) {
 	if s.db == nil {
 		return nil, nil
@@ -121,12 +121,12 @@ func (s *Store) History(ctx context.Context, q Query) ([]state.Entry, error) {
 	return all, nil
 }
 
-// ConflictError is a write that came too late: the record is not the one that
-// was read.
+// ConflictError is a write that was refused, because another run changed or
+// deleted the record after it was read.
 type ConflictError struct {
 	Workspace string
-	Who       string // wrote it in between; "" when it was deleted
-	At        time.Time
+	Who       string    // changed it; "" when it was deleted
+	At        time.Time // of that change; zero when it was deleted
 }
 
 func (e *ConflictError) Error() string {
@@ -137,8 +137,8 @@ func (e *ConflictError) Error() string {
 		e.Workspace, e.Who, e.At.Format(time.RFC3339))
 }
 
-// SaveRecord writes a record over the version that was read. Writing again
-// what is there already is success.
+// SaveRecord writes a record over the version that was read. It succeeds when the
+// store has that very record already.
 func (s *Store) SaveRecord(ctx context.Context, step plan.SaveRecord, history []state.Entry) error {
 	r := step.Record
 	applied := ""
@@ -175,8 +175,8 @@ func (s *Store) SaveRecord(ctx context.Context, step plan.SaveRecord, history []
 	})
 }
 
-// conflict says why a record was not written, or nil when it is there as
-// wanted: the write was done before, and its answer was lost.
+// conflict is the error of a record that was not written. It is nil when the
+// store has the record as wanted: an earlier write was done, and its answer lost.
 func conflict(ctx context.Context, q *query.Queries, want query.Record) error {
 	found, err := q.GetRecord(ctx, want.Workspace)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -193,7 +193,7 @@ func conflict(ctx context.Context, q *query.Queries, want query.Record) error {
 	return &ConflictError{Workspace: want.Workspace, Who: who, At: at}
 }
 
-// DeleteRecord takes out a record. One that is gone is success.
+// DeleteRecord deletes a record. It succeeds when there is none.
 func (s *Store) DeleteRecord(ctx context.Context, step plan.DeleteRecord, history []state.Entry) error {
 	return s.write(ctx, history, func(q *query.Queries) error {
 		written, err := q.DeleteRecord(ctx, query.DeleteRecordParams{Workspace: step.Workspace, Version: step.Version})
@@ -211,13 +211,13 @@ func (s *Store) DeleteRecord(ctx context.Context, step plan.DeleteRecord, histor
 	})
 }
 
-// NoteHistory adds to the history and to nothing else.
+// NoteHistory adds to the history and changes no record.
 func (s *Store) NoteHistory(ctx context.Context, _ plan.NoteHistory, history []state.Entry) error {
 	return s.write(ctx, history, func(*query.Queries) error { return nil })
 }
 
-// SaveFailure notes on a record why its last change failed. The record of
-// another set or host is left alone: then only the history has it.
+// SaveFailure writes into a record why the last change of its workspace failed. A
+// record of another set or host is not changed: then only the history has it.
 func (s *Store) SaveFailure(ctx context.Context, f state.Failure, history []state.Entry) error {
 	now := time.Now().UnixMicro()
 	return s.write(ctx, history, func(q *query.Queries) error {
@@ -228,8 +228,8 @@ func (s *Store) SaveFailure(ctx context.Context, f state.Failure, history []stat
 	})
 }
 
-// write runs a change of a record and adds the history that led to it, both or
-// neither.
+// write changes a record and adds to the history in one transaction: either both
+// are written or neither.
 func (s *Store) write(ctx context.Context, history []state.Entry, change func(*query.Queries) error) error {
 	tx, err := s.begin(ctx)
 	if err != nil {
@@ -254,8 +254,8 @@ func (s *Store) write(ctx context.Context, history []state.Entry, change func(*q
 	return s.explain(err)
 }
 
-// begin begins a transaction. Connections that broke while they were idle,
-// because the server was restarted, are passed over: nothing was sent on them.
+// begin begins a transaction. It skips connections that broke while they were
+// idle, because the server was restarted: nothing was sent on them.
 func (s *Store) begin(ctx context.Context) (*sql.Tx, error) {
 	for idle := s.db.Stats().Idle; ; idle-- {
 		tx, err := s.db.BeginTx(ctx, nil)

@@ -370,7 +370,7 @@ func FuzzExtract(f *testing.F) {
 		if err := os.WriteFile(name, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		d.ExtractData(t.Context(), plan.ExtractData{Workspace: "bot", File: name}) // faults are expected; a panic is not
+		d.ExtractData(t.Context(), plan.ExtractData{Workspace: "bot", File: name}) // errors are expected; a panic is not
 		if all, err := os.ReadDir(outside); err != nil || len(all) > 2 {
 			t.Errorf("something was written outside: %v %v", all, err)
 		}

@@ -15,9 +15,9 @@ import (
 	"carrel/plan/state"
 )
 
-// MigrateData makes the volume of a workspace from what a root filesystem has
-// at the data path. It is copied aside, brought to the disk and renamed when it
-// is whole; the source stays as it is. A volume that exists is an error.
+// MigrateData makes the volume of a workspace from what a root filesystem has at the
+// data path. It is copied to another folder and renamed when it is whole and on the
+// disk. The source stays as it is. It is an error when there is a volume already.
 func (d *Driver) MigrateData(ctx context.Context, s plan.MigrateData, root string) error {
 	live, err := d.path(liveDir, s.Workspace)
 	if err != nil {
@@ -31,8 +31,8 @@ func (d *Driver) MigrateData(ctx context.Context, s plan.MigrateData, root strin
 	})
 }
 
-// aside makes a volume in the folder of unfinished ones and renames it when it
-// is whole and on the disk. What an earlier attempt left there is removed.
+// aside makes a volume in the folder of unfinished ones, and renames it when it is
+// whole and on the disk. It removes what an earlier attempt left there.
 func (d *Driver) aside(ctx context.Context, workspace, live string, fill func(partial string) error) error {
 	partial, err := d.path(partialDir, workspace)
 	if err != nil {
@@ -57,13 +57,13 @@ func (d *Driver) aside(ctx context.Context, workspace, live string, fill func(pa
 	return move(partial, live)
 }
 
-// source is a folder below a root that its symlinks cannot lead out of.
+// source is a folder below a root. Symlinks in its path cannot lead out of the root.
 type source struct {
 	root, path string
 }
 
-// fill makes the content of a new volume. Owner owns one that is empty because
-// the source does not exist.
+// fill makes a new volume with the content of the source. When the source does not
+// exist, the volume is empty and belongs to owner.
 func fill(s source, partial string, owner state.Owner) error {
 	from, err := continuity.RootPath(s.root, s.path)
 	if err != nil {
@@ -84,8 +84,8 @@ func fill(s source, partial string, owner state.Owner) error {
 	return folderTimes(partial, from)
 }
 
-// folderTimes gives copied folders the times of their originals: filling them
-// changed them.
+// folderTimes gives copied folders the times of their originals, which change when
+// files are copied into them.
 func folderTimes(to, from string) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.IsDir() {
@@ -99,15 +99,15 @@ func folderTimes(to, from string) error {
 	})
 }
 
-// Usage is how many bytes a folder takes on the disk. A file with several names
+// Usage is how many bytes a folder takes on the disk. A file with several hard links
 // counts once.
 func (d *Driver) Usage(ctx context.Context, path string) (int64, error) {
 	used, err := continuity.DiskUsage(ctx, path)
 	return used.Size, err
 }
 
-// free is how many bytes may still be written to the filesystem of a folder:
-// not its last twentieth, which others need to work on.
+// free is how many bytes may be written to the filesystem of a folder. The last
+// twentieth stays free, for others.
 func free(path string) (int64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(path, &s); err != nil {

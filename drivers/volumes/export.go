@@ -19,23 +19,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// xattrRecord is before the name of an extended attribute in a PAX record, as
-// GNU tar, bsdtar and libarchive write it.
+// xattrRecord is the prefix of PAX records with extended attributes, as GNU tar,
+// bsdtar and libarchive write them.
 const xattrRecord = "SCHILY.xattr."
 
 // Export writes the volume of a workspace as an archive: tar in the PAX format,
 // compressed with zstd, with owners, modes, times, links, devices and extended
-// attributes. Holes of sparse files are not read, and cost next to nothing.
-// Sockets are left out. The workspace may run: files that changed or went while
-// they were read are named, and the archive is whole all the same. Progress,
-// which may be nil, is given the bytes of files so far.
+// attributes. Holes of sparse files are not read and take little space. Sockets are
+// left out. The workspace may run: Export returns the names of files that changed
+// while they were read, or were deleted, and the archive is whole nevertheless.
+// Progress, which may be nil, gets the bytes of files so far.
 func (d *Driver) Export(ctx context.Context, workspace string, out io.Writer, progress func(done int64)) (changed []string, err error) {
 	live, err := d.path(liveDir, workspace)
 	if err != nil {
 		return nil, err
 	}
-	// Below a Root no symlink leads out, even one that the workspace makes
-	// while its files are read.
+	// A Root refuses symlinks that lead out of it, even those that the workspace
+	// makes while its files are read.
 	root, err := os.OpenRoot(live)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("this host has no volume of %s (carrel data ls lists all)", workspace)
@@ -56,21 +56,22 @@ func (d *Driver) Export(ctx context.Context, workspace string, out io.Writer, pr
 	return e.changed, errors.Join(err, compressed.Close())
 }
 
-// inode tells files with several names.
+// inode identifies a file that has several hard links.
 type inode struct{ dev, ino uint64 }
 
+// exporter is one export.
 type exporter struct {
-	ctx      context.Context
-	root     *os.Root
+	ctx      context.Context // of Export: the readers that archive/tar calls need it
+	root     *os.Root        // the volume
 	tar      *tar.Writer
-	names    map[inode]string // the first name of files that have several
-	changed  []string
-	done     int64
+	names    map[inode]string // the name under which a file was written first; later ones are links to it
+	changed  []string         // files that changed while they were read, or were deleted
+	done     int64            // bytes of files so far, for progress
 	progress func(done int64)
 }
 
-// entry writes a file, or a folder with all that is below it. What went since
-// it was listed is left out.
+// entry writes a file, or a folder with everything below it. What was deleted since it
+// was listed is left out.
 func (e *exporter) entry(name string, kind fs.FileMode) error {
 	if e.ctx.Err() != nil {
 		return e.ctx.Err()
@@ -89,7 +90,7 @@ func (e *exporter) entry(name string, kind fs.FileMode) error {
 	return err
 }
 
-// folder writes what is in a folder. Names need not be UTF-8.
+// folder writes the content of a folder. Names need not be UTF-8.
 func (e *exporter) folder(name string) error {
 	f, err := e.root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -140,7 +141,8 @@ func (e *exporter) write(name string) error {
 	return e.tar.WriteHeader(header)
 }
 
-// file writes a regular file: what is opened is what is described.
+// file writes a regular file. Its header is made from the open file, so that both are
+// of the same file.
 func (e *exporter) file(name string) error {
 	f, err := e.root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -179,8 +181,8 @@ func (e *exporter) file(name string) error {
 	return err
 }
 
-// header describes an entry. Users and groups are numbers: names mean other
-// ones on another host.
+// header describes an entry. Users and groups are numbers only: names may mean others
+// on another host.
 func header(name string, info fs.FileInfo, target string) (*tar.Header, error) {
 	h, err := tar.FileInfoHeader(info, target)
 	if err != nil {
@@ -219,7 +221,7 @@ func xattrs(f *os.File, h *tar.Header) error {
 	return nil
 }
 
-// counted tells of the bytes that are read, and ends when the context does.
+// counted reports the bytes that are read, and ends with the context.
 type counted struct {
 	e *exporter
 	io.Reader
@@ -237,14 +239,15 @@ func (c *counted) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// sparseReader reads exactly size bytes of a file. Holes are not read from the
-// disk. What a file that shrank does not have any more is zeros.
+// sparseReader reads exactly size bytes of a file. It does not read holes from the
+// disk. Where the file has become shorter, it reads zeros.
 type sparseReader struct {
-	f        *os.File
-	size, at int64
-	data     int64 // where the data ends that at is in
-	hole     int64 // where the hole ends that at is in
-	short    bool
+	f     *os.File
+	size  int64
+	at    int64 // the offset of the next byte
+	data  int64 // the end of the data that at is in, if it is more than at
+	hole  int64 // the end of the hole that at is in, if it is more than at
+	short bool  // whether the file has become shorter
 }
 
 func (r *sparseReader) Read(b []byte) (int, error) {
@@ -252,7 +255,7 @@ func (r *sparseReader) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	if r.at >= r.data && r.at >= r.hole {
-		r.look()
+		r.find()
 	}
 	if r.at < r.hole {
 		n := int(min(int64(len(b)), r.hole-r.at))
@@ -267,14 +270,14 @@ func (r *sparseReader) Read(b []byte) (int, error) {
 		err = nil
 	}
 	if n > 0 {
-		err = nil // it comes again
+		err = nil // the next call returns it
 	}
 	return n, err
 }
 
-// look finds out whether there is data or a hole, and how much of it. Where the
-// filesystem cannot tell, all is data.
-func (r *sparseReader) look() {
+// find finds whether data or a hole is next, and where it ends. On a filesystem that
+// does not know holes, everything is data.
+func (r *sparseReader) find() {
 	start, err := unix.Seek(int(r.f.Fd()), r.at, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO):

@@ -18,16 +18,16 @@ import (
 	"carrel/plan"
 )
 
-// The bounds of an archive. Ones that are larger are taken for bombs.
+// The limits of an archive. A larger one is refused: it may be made to fill the disk.
 const (
 	maxEntries = 10_000_000
 	maxLogical = 64 << 40  // bytes of all files, holes included
-	maxWindow  = 128 << 20 // bytes that zstd may look back
+	maxWindow  = 128 << 20 // bytes of zstd's window, which is memory
 )
 
-// ExtractData unpacks an archive beside the volumes: tar, plain or compressed
-// with zstd or gzip. It refuses one that would write elsewhere, is not whole,
-// or needs more room than there is, and then leaves nothing of it.
+// ExtractData unpacks an archive next to the volumes: tar, plain or compressed with
+// zstd or gzip. It refuses an archive that would write elsewhere, is not whole, or
+// needs more space than there is, and then leaves nothing of it.
 func (d *Driver) ExtractData(ctx context.Context, s plan.ExtractData) error {
 	partial, err := d.extracted(s.Workspace)
 	if err != nil {
@@ -71,8 +71,8 @@ func (d *Driver) PlaceData(_ context.Context, s plan.PlaceData) error {
 	return move(partial, live)
 }
 
-// extracted is where an archive of a workspace is unpacked. No workspace has a
-// name with a dot.
+// extracted is where an archive for a workspace is unpacked. No workspace has a name
+// with a dot.
 func (d *Driver) extracted(workspace string) (string, error) {
 	partial, err := d.path(partialDir, workspace)
 	return partial + ".import", err
@@ -95,7 +95,7 @@ func extract(ctx context.Context, archive io.Reader, folder string) error {
 	}
 	defer plain.Close()
 	stream := &position{ctx: ctx, Reader: plain}
-	x := &extractor{ctx: ctx, root: root, tar: tar.NewReader(stream), room: room}
+	x := &extractor{root: root, tar: tar.NewReader(stream), room: room}
 	for {
 		before := stream.at
 		h, err := x.tar.Next()
@@ -111,7 +111,7 @@ func extract(ctx context.Context, archive io.Reader, folder string) error {
 	}
 }
 
-// decompressed tells by the first bytes how an archive is compressed.
+// decompressed reads an archive, whose first bytes say how it is compressed.
 func decompressed(archive io.Reader) (io.ReadCloser, error) {
 	buffered := bufio.NewReaderSize(archive, 1<<20)
 	magic, err := buffered.Peek(4)
@@ -131,8 +131,7 @@ func decompressed(archive io.Reader) (io.ReadCloser, error) {
 	return io.NopCloser(buffered), nil
 }
 
-// position is a stream that knows how far it was read, and that ends when the
-// context does.
+// position is a stream that counts what was read, and that ends with the context.
 type position struct {
 	ctx context.Context
 	io.Reader
@@ -148,9 +147,9 @@ func (p *position) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// whole checks that an archive has its end, two blocks of zeros after the last
-// entry, and nothing but more zeros after it. Before is where the content of
-// the last entry ended.
+// whole checks that an archive has its end: two blocks of zeros after the last entry,
+// and nothing but zeros after them. Before is the offset where the content of the
+// last entry ended.
 func whole(stream *position, before int64) error {
 	const block = 512
 	padded := (before + block - 1) / block * block
@@ -172,15 +171,15 @@ func whole(stream *position, before int64) error {
 	}
 }
 
-// notWhole says what the errors of readers mean.
+// notWhole translates the errors of readers of archives.
 func notWhole(err error) error {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return errors.New("it is cut short (make it anew, or copy it again)")
+		return errors.New("it is cut short (make it again, or copy it again)")
 	case errors.Is(err, tar.ErrHeader):
 		return errors.New("it is damaged, or not a tar archive")
 	case errors.Is(err, zstd.ErrCRCMismatch), errors.Is(err, gzip.ErrChecksum), errors.Is(err, zstd.ErrMagicMismatch), errors.Is(err, gzip.ErrHeader):
-		return fmt.Errorf("it is damaged (make it anew, or copy it again): %w", err)
+		return fmt.Errorf("it is damaged (make it again, or copy it again): %w", err)
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package volumes
 import (
 	"archive/tar"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,18 +15,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// extractor makes the files of an archive below a root that no entry can leave.
+// extractor makes the files of an archive below a root. No entry can lead out of it.
 type extractor struct {
-	ctx     context.Context
 	root    *os.Root
 	tar     *tar.Reader
-	room    int64 // bytes that may still be written
-	logical int64 // bytes of all files so far, holes included
-	entries int
-	folders []folder
+	room    int64    // bytes that may still be written
+	logical int64    // bytes of all files so far, holes included: limited by maxLogical
+	entries int      // so far: limited by maxEntries
+	folders []folder // whose times are set at the end
 }
 
-// folder is one whose time is set at the end: what is put into it changes it.
+// folder is a folder whose time is set at the end, because files that are made in it
+// change it.
 type folder struct {
 	name string
 	at   time.Time
@@ -50,7 +49,7 @@ func (x *extractor) entry(h *tar.Header) error {
 	return nil
 }
 
-// inside is the name of an entry, which must be below the folder.
+// inside is the cleaned name of an entry. It refuses names that lead out of the folder.
 func inside(name string) (string, error) {
 	if path.IsAbs(name) {
 		return "", fmt.Errorf("%q is an absolute path (archives of data have relative ones)", name)
@@ -97,7 +96,7 @@ func (x *extractor) make(name string, h *tar.Header) error {
 	return x.describe(name, h)
 }
 
-// file makes a regular file, with holes where it is zeros.
+// file makes a regular file. Blocks of zeros become holes.
 func (x *extractor) file(name string, h *tar.Header) error {
 	f, err := x.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -109,7 +108,7 @@ func (x *extractor) file(name string, h *tar.Header) error {
 	return x.describe(name, h)
 }
 
-// hole is the size of the blocks that are left out when they are zeros.
+// hole is the size of the blocks that are not written when they are zeros.
 const hole = 4 << 10
 
 func (x *extractor) content(f *os.File, size int64) error {
@@ -178,7 +177,7 @@ func (x *extractor) times(name string, at time.Time) error {
 	})
 }
 
-// finish gives folders their times, those inside before those around.
+// finish sets the times of folders, inner ones first.
 func (x *extractor) finish() error {
 	for _, f := range slices.Backward(x.folders) {
 		if err := x.times(f.name, f.at); err != nil {
@@ -188,7 +187,7 @@ func (x *extractor) finish() error {
 	return nil
 }
 
-// beside runs a call that needs the folder of a file, opened below the root.
+// beside opens the folder of a file, below the root, for a call that needs it.
 func (x *extractor) beside(name string, call func(parent int, base string) error) error {
 	parent, err := x.root.Open(path.Dir(name))
 	if err != nil {

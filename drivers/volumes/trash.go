@@ -19,11 +19,11 @@ import (
 	"carrel/plan/state"
 )
 
-// trashDir holds what was discarded until it is removed. Removing takes time
-// and may break off; the rename into it does neither.
+// trashDir has discarded data until it is removed. Data goes there by a rename, which
+// takes no time and cannot be interrupted; removing it can.
 const trashDir = "trash"
 
-// Trash is what was discarded and is not removed yet, oldest first.
+// Trash is the discarded data that is not removed yet, oldest first.
 func (d *Driver) Trash(context.Context) ([]state.Trashed, error) {
 	kept, err := d.kept(trashDir)
 	all := make([]state.Trashed, len(kept))
@@ -33,7 +33,7 @@ func (d *Driver) Trash(context.Context) ([]state.Trashed, error) {
 	return all, err
 }
 
-// DiscardData puts the volume of a workspace into the trash.
+// DiscardData moves the volume of a workspace to the trash.
 func (d *Driver) DiscardData(_ context.Context, s plan.DiscardData) error {
 	live, err := d.path(liveDir, s.Workspace)
 	if err != nil {
@@ -42,7 +42,7 @@ func (d *Driver) DiscardData(_ context.Context, s plan.DiscardData) error {
 	return d.discard(live, s.Workspace, s.At)
 }
 
-// DiscardPreserved puts preserved data into the trash.
+// DiscardPreserved moves preserved data to the trash.
 func (d *Driver) DiscardPreserved(_ context.Context, s plan.DiscardPreserved) error {
 	kept, err := d.preserved(s.Workspace, s.Set, s.At)
 	if err != nil {
@@ -54,7 +54,8 @@ func (d *Driver) DiscardPreserved(_ context.Context, s plan.DiscardPreserved) er
 	return removeEmpty(filepath.Dir(kept))
 }
 
-// discard puts a folder into the trash. One that is gone was discarded before.
+// discard moves a folder to the trash. It succeeds when there is no such folder: then
+// that was done before.
 func (d *Driver) discard(folder, workspace string, at time.Time) error {
 	if _, err := os.Lstat(folder); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -66,9 +67,9 @@ func (d *Driver) discard(folder, workspace string, at time.Time) error {
 	return move(folder, trashed)
 }
 
-// RecoverData makes discarded data the volume again. A volume that took its
-// place goes into the trash, a nanosecond later: so a repeat sees that it was
-// done.
+// RecoverData makes discarded data the volume again. A volume that took its place
+// goes to the trash under a time that is a nanosecond later, so that a second call
+// does not take it for the discarded data.
 func (d *Driver) RecoverData(_ context.Context, s plan.RecoverData) error {
 	live, err := d.path(liveDir, s.Workspace)
 	if err != nil {
@@ -90,8 +91,8 @@ func (d *Driver) RecoverData(_ context.Context, s plan.RecoverData) error {
 	return move(trashed, live)
 }
 
-// EmptyTrash removes the discarded data of a workspace for good. It refuses
-// while something is mounted in it: that would be removed too.
+// EmptyTrash deletes the discarded data of a workspace permanently. It refuses while
+// something is mounted in it, because that would be deleted too.
 func (d *Driver) EmptyTrash(_ context.Context, s plan.EmptyTrash) error {
 	trashed, err := d.path(trashDir, s.Workspace)
 	if err != nil {
@@ -113,8 +114,8 @@ func (d *Driver) EmptyTrash(_ context.Context, s plan.EmptyTrash) error {
 	return syncWith(filepath.Dir(trashed), unix.Fsync)
 }
 
-// kept are the folders of one of the state dir's folders that are named by
-// workspace and time, oldest first.
+// kept are the data folders in trash or preserved, which are named by workspace and
+// time, oldest first.
 func (d *Driver) kept(dir string) ([]state.Preserved, error) {
 	root := filepath.Join(d.stateDir, dir)
 	workspaces, err := folders(root)
@@ -131,7 +132,7 @@ func (d *Driver) kept(dir string) ([]state.Preserved, error) {
 			written, set, _ := strings.Cut(name, ofSet)
 			at, err := time.Parse(timeName, written)
 			if err != nil {
-				continue // not ours: a person may keep things beside it
+				continue // a person may keep other things here
 			}
 			all = append(all, state.Preserved{Workspace: workspace, Set: set, At: at, Path: filepath.Join(root, workspace, name)})
 		}
@@ -142,7 +143,7 @@ func (d *Driver) kept(dir string) ([]state.Preserved, error) {
 	return all, nil
 }
 
-// removeEmpty removes a folder that holds nothing any more.
+// removeEmpty removes a folder if it is empty.
 func removeEmpty(path string) error {
 	err := os.Remove(path)
 	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, fs.ErrNotExist) {

@@ -1,9 +1,9 @@
-// Package volumes keeps the data of workspaces as folders of the host: below
-// volumes/ of the state dir while the workspace lives, below preserved/ when it
-// is gone. Moving between the two is a rename, so that its cost does not
-// depend on the size of the data.
+// Package volumes keeps the data of workspaces in folders of the state dir: in
+// volumes/ while the workspace exists, in preserved/ after it was deleted, and in
+// trash/ until discarded data is removed. Data moves between them by a rename, so
+// that the time does not depend on its size.
 //
-// It mounts nothing: the runtime binds a volume into its container.
+// It mounts nothing: the runtime mounts a volume into its container.
 package volumes
 
 import (
@@ -24,8 +24,8 @@ import (
 	"carrel/plan/state"
 )
 
-// The folders of the state dir. All are on one filesystem, or renames between
-// them would be copies.
+// The folders in the state dir. All must be on one filesystem, because data is
+// renamed between them.
 const (
 	liveDir      = "volumes"
 	preservedDir = "preserved"
@@ -41,13 +41,13 @@ type Driver struct {
 	stateDir string
 }
 
-// New gives a driver. It touches nothing yet.
+// New gives a driver. It reads and changes nothing yet.
 func New(stateDir string) *Driver { return &Driver{stateDir} }
 
-// Dir is the folder that holds the volume of each workspace under its name.
+// Dir is the folder that has the volume of each workspace under its name.
 func (d *Driver) Dir() string { return filepath.Join(d.stateDir, liveDir) }
 
-// Volumes are the volumes of workspaces that live.
+// Volumes are the volumes of workspaces that exist.
 func (d *Driver) Volumes(context.Context) ([]state.Volume, error) {
 	names, err := folders(d.Dir())
 	links, linksErr := linked(d.Dir())
@@ -58,8 +58,8 @@ func (d *Driver) Volumes(context.Context) ([]state.Volume, error) {
 	return all, errors.Join(err, linksErr)
 }
 
-// linked are the names of symlinks to folders: a person moved a volume to
-// another disk.
+// linked are the names of symlinks to folders: with them a person has moved a
+// volume to another disk.
 func linked(path string) ([]string, error) {
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -77,12 +77,12 @@ func linked(path string) ([]string, error) {
 	return names, err
 }
 
-// Preserved are the volumes of workspaces that are gone, oldest first.
+// Preserved are the volumes of deleted workspaces, oldest first.
 func (d *Driver) Preserved(context.Context) ([]state.Preserved, error) { return d.kept(preservedDir) }
 
-// CreateVolume makes the volume of a workspace from what root has at the data
-// path. It is made aside and renamed when it is whole and on the disk: a
-// volume that exists is a volume that was finished.
+// CreateVolume makes the volume of a workspace from what root has at the data path.
+// It is made in another folder and renamed when it is whole and on the disk: a
+// volume that exists is whole.
 func (d *Driver) CreateVolume(ctx context.Context, s plan.CreateVolume, root string, owner state.Owner) error {
 	live, err := d.path(liveDir, s.Workspace)
 	if err != nil {
@@ -92,14 +92,14 @@ func (d *Driver) CreateVolume(ctx context.Context, s plan.CreateVolume, root str
 		return nil
 	}
 	if _, err := os.Lstat(live); err == nil {
-		return fmt.Errorf("%s is in the place of a volume and is no folder (move it away)", live)
+		return fmt.Errorf("%s is where the volume belongs and is not a folder (move it away)", live)
 	}
 	return d.aside(ctx, s.Workspace, live, func(partial string) error {
 		return fill(source{root, s.DataPath}, partial, owner)
 	})
 }
 
-// empty makes an empty volume that the workspace's process can write.
+// empty makes an empty volume that the workspace's process can write to.
 func empty(path string, owner state.Owner) error {
 	if err := os.Mkdir(path, 0o755); err != nil {
 		return err
@@ -107,12 +107,11 @@ func empty(path string, owner state.Owner) error {
 	return os.Chown(path, int(owner.UID), int(owner.GID))
 }
 
-// few is up to how many files are brought to the disk one by one. For more, one
-// call for the whole filesystem is faster, though it waits for what others
-// wrote to it too.
+// few is how many files are synced one by one. For more it is faster to sync the whole
+// filesystem, although that includes what others wrote to it.
 const few = 64
 
-// sync brings a tree to the disk.
+// sync makes sure that a tree is on the disk.
 func sync(root string) error {
 	var paths []string
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
@@ -153,8 +152,8 @@ func syncWith(path string, call func(fd int) error) error {
 	return nil
 }
 
-// PreserveData takes the volume of a workspace out of use and keeps it. A
-// volume that is gone was preserved before.
+// PreserveData makes the volume of a workspace preserved data. It succeeds when there
+// is no volume: then that was done before.
 func (d *Driver) PreserveData(_ context.Context, s plan.PreserveData) error {
 	live, err := d.path(liveDir, s.Workspace)
 	if err != nil {
@@ -198,10 +197,10 @@ func (d *Driver) RestoreData(_ context.Context, s plan.RestoreData) error {
 	return removeEmpty(filepath.Dir(kept))
 }
 
-// ofSet is between the time and the set in the names of preserved volumes.
+// ofSet separates the time and the set in the names of preserved volumes.
 const ofSet = "@"
 
-// preserved is where the volume of a workspace of a set is kept.
+// preserved is the path of preserved data.
 func (d *Driver) preserved(workspace, set string, at time.Time) (string, error) {
 	name := at.UTC().Format(timeName)
 	if set != "" {
@@ -213,7 +212,7 @@ func (d *Driver) preserved(workspace, set string, at time.Time) (string, error) 
 	return d.path(preservedDir, workspace, name)
 }
 
-// path is a path in the state dir. A name that could lead elsewhere is refused.
+// path is a path in the state dir. It refuses a name that could lead elsewhere.
 func (d *Driver) path(dir, workspace string, more ...string) (string, error) {
 	if !isName(workspace) {
 		return "", fmt.Errorf("workspace %q: not a name that a folder can have", workspace)
@@ -223,7 +222,7 @@ func (d *Driver) path(dir, workspace string, more ...string) (string, error) {
 
 func isName(word string) bool { return len(validation.IsDNS1123Label(word)) == 0 }
 
-// move renames a folder for good: both parents are on the disk afterwards.
+// move renames a folder. The rename is on the disk when it returns.
 func move(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
@@ -238,8 +237,8 @@ func move(from, to string) error {
 	return errors.Join(syncWith(filepath.Dir(to), unix.Fsync), syncWith(filepath.Dir(from), unix.Fsync))
 }
 
-// folders are the names of the folders in a folder. One that does not exist
-// has none; links are not followed.
+// folders are the names of the folders in a folder, without symlinks. A folder that
+// does not exist has none.
 func folders(path string) ([]string, error) {
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {

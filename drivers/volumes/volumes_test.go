@@ -278,7 +278,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	d := volumes.New(dir)
 	if err := d.CreateVolume(t.Context(), step, image, state.Owner{}); !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("a full disk is told as: %v", err)
+		t.Errorf("a full disk: the error is %v", err)
 	}
 	if all, err := d.Volumes(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("volumes: %v, %v", all, err)
@@ -301,7 +301,7 @@ func TestStateDirOnTwoFilesystems(t *testing.T) {
 	defer syscall.Unmount(other, syscall.MNT_DETACH)
 	err := d.PreserveData(t.Context(), plan.PreserveData{Workspace: "bot", At: time.Now()})
 	if err == nil || !strings.Contains(err.Error(), "keep the whole state dir on one") {
-		t.Errorf("two filesystems are told as: %v", err)
+		t.Errorf("two filesystems: the error is %v", err)
 	}
 	if all, err := d.Volumes(t.Context()); err != nil || len(all) != 1 {
 		t.Errorf("volumes: %v, %v", all, err)

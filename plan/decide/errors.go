@@ -31,8 +31,8 @@ func (f Frame) impossible(s Subject) (errs spec.Errors) {
 	}
 	c, name := s.Instance, w.At("metadata.name")
 	switch {
-	case c != nil && c.Fault != "":
-		errs.Add(name, "", "container %s: %s", c.ID, c.Fault)
+	case c != nil && c.Unreadable != "":
+		errs.Add(name, "", "container %s: %s", c.ID, c.Unreadable)
 	case c != nil && c.Workspace == "" && c.Applied == nil && s.Data.Volume:
 		errs.Add(name, "delete or rename that container", "container %s is not carrel's, and workspace %s has a volume on this host", c.ID, s.Name)
 	case s.volumeLost():

@@ -50,21 +50,21 @@ type Record struct {
 
 // Instance is a container of containerd's, and its task.
 type Instance struct {
-	ID        string
-	Workspace string          // by its label; "" when carrel did not make or adopt it
-	Set       string          // by its label
-	Host      string          // by its label
-	Applied   *spec.Workspace // kept in the container; nil when carrel did not make or adopt it
-	Found     *spec.Workspace // of a container without Applied: what its OCI spec amounts to
-	Snapshot  string          // the key of its root filesystem
-	Image     string          // the name in containerd's image store, by digest when carrel made it
-	Digest    string          // of the image's manifest or index; "" when unknown
-	Volume    string          // the host folder mounted at the data path; "" when the data is in the root filesystem
-	Labels    map[string]string
-	Devices   map[string]string // what was injected, by CDI name: the digest of what each resolved to
-	CreatedAt time.Time
-	Fault     string // why the applied spec that is kept in it cannot be read; "" when it can
-	Task      Task
+	ID         string
+	Workspace  string          // by its label; "" when carrel did not make or adopt it
+	Set        string          // by its label
+	Host       string          // by its label
+	Applied    *spec.Workspace // kept in the container; nil when carrel did not make or adopt it
+	Found      *spec.Workspace // of a container without Applied: what its OCI spec amounts to
+	Snapshot   string          // the key of its root filesystem
+	Image      string          // the name in containerd's image store, by digest when carrel made it
+	Digest     string          // of the image's manifest or index; "" when unknown
+	Volume     string          // the host folder mounted at the data path; "" when the data is in the root filesystem
+	Labels     map[string]string
+	Devices    map[string]string // what was injected, by CDI name: the digest of what each resolved to
+	CreatedAt  time.Time
+	Unreadable string // why the applied spec that is kept in it cannot be read; "" when it can
+	Task       Task
 }
 
 // TaskStatus is containerd's word for what a task does.
@@ -156,7 +156,7 @@ type Attachment struct {
 	Addresses []string
 	Ports     []spec.Port
 	Netns     uint64 // the inode of its namespace; 0 when that is gone
-	Fault     string // why it does not work; "" when it does
+	Broken    string // why it does not work; "" when it does
 }
 
 // Devices are the CDI devices of the host.

@@ -1,5 +1,5 @@
-// Command guest is the program of test images: it shows what it was given and
-// misbehaves as it is told.
+// Command guest is the program in test images. Its first argument says what it does:
+// it serves, exits, ignores signals, or uses up what a limit restricts.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 		fmt.Println("brief")
 		time.Sleep(time.Duration(lasts) * time.Millisecond)
 		os.Exit(9)
-	case "deaf": // ends on SIGKILL only, and so do its children
+	case "deaf": // ends on SIGKILL only
 		ignored := make(chan os.Signal, 1)
 		signal.Notify(ignored, syscall.SIGTERM, syscall.SIGINT)
 		fmt.Println("deaf", os.Getpid())
@@ -52,7 +52,7 @@ func main() {
 	}
 }
 
-// serve shows what it was given, notes the start in its data, and waits for a
+// serve prints its environment, adds a line to a file in its data, and waits for a
 // signal.
 func serve() {
 	ended := make(chan os.Signal, 1)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// probe tries what a limit or a mount may refuse. It reports whether it knows
+// probe runs a command that a limit or a mount may refuse. It reports whether it knows
 // the command.
 func probe(command, arg string) bool {
 	switch command {
@@ -22,16 +22,16 @@ func probe(command, arg string) bool {
 		held := eat(arg)
 		serve()
 		runtime.KeepAlive(held)
-	case "later": // eats when it has run long enough to count as started
+	case "later": // uses memory when it has run long enough to count as started
 		time.Sleep(time.Second)
 		eat(arg)
-	case "nurse": // outlives a child that eats
+	case "nurse": // outlives a child that uses up memory
 		child := exec.Command("/guest", "eat", arg)
 		fmt.Println("child:", child.Run())
 		serve()
 	case "threads":
 		threads(arg)
-	case "web": // answers with its name, and shows the addresses it has at its first instruction
+	case "web": // answers with its name, and prints the addresses that it has when it starts
 		web()
 	case "get":
 		get(arg)
@@ -63,7 +63,7 @@ func eat(mebibytes string) [][]byte {
 	return all
 }
 
-// threads has so many threads at once. The Go runtime ends the process when
+// threads starts so many threads at the same time. The Go runtime ends the process when
 // the kernel refuses one.
 func threads(count string) {
 	n, err := strconv.Atoi(count)
@@ -102,7 +102,7 @@ func web() {
 	serve()
 }
 
-// get shows what somebody answers.
+// get prints what a server answers.
 func get(address string) {
 	conn, err := net.Dial("tcp", address)
 	check(err)

@@ -66,9 +66,9 @@ func (h *Host) Break(workspace string, namespace bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a := h.world.Networks[workspace]
-	a.Fault = "its interface is gone"
+	a.Broken = "its interface is gone"
 	if namespace {
-		a.Netns, a.Fault = 0, "its network namespace is gone"
+		a.Netns, a.Broken = 0, "its network namespace is gone"
 	}
 	h.world.Networks[workspace] = a
 }
@@ -131,7 +131,7 @@ func (h *Host) String() string {
 		}
 	}
 	for name, a := range h.world.Networks {
-		lines = append(lines, fmt.Sprintf("network of %s: ports %v, fault %q", name, a.Ports, a.Fault))
+		lines = append(lines, fmt.Sprintf("network of %s: ports %v, broken %q", name, a.Ports, a.Broken))
 	}
 	for name, r := range h.world.Records {
 		image := ""
