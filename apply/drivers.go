@@ -1,4 +1,3 @@
-// Package apply carries out plans: the only code that changes the world.
 package apply
 
 import (

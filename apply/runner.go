@@ -82,8 +82,8 @@ type run struct {
 	reporting sync.Mutex
 }
 
-// change carries out the change of one workspace. It calls free once the rest
-// of it is only waiting and writing, so that another change can begin.
+// change carries out the change of one workspace. It calls free once the task has
+// started, so that the next workspace can begin while this one is watched.
 func (r *run) change(c plan.Change, free func()) {
 	defer free()
 	began := time.Now()
@@ -119,8 +119,8 @@ func (r *run) carryOut(c plan.Change, free func()) *StepError {
 	return failed
 }
 
-// steps runs the steps of a change in order, up to the first that fails. The
-// history it gives is what no step has written down.
+// steps runs the steps of a change in order, up to the first that fails. It
+// returns the entries that are not in the store yet.
 func (r *run) steps(c plan.Change, free func()) (history []state.Entry, failed *StepError) {
 	for i, s := range c.Steps {
 		entry := state.Entry{

@@ -73,7 +73,7 @@ func (b *builder) finish() (Change, error) {
 	return b.change, b.err
 }
 
-// container is the id of the instance that there is at the end.
+// container is the id of the container after the change.
 func (b *builder) container() string {
 	if b.Instance == nil || b.Goal.Instance == decide.MakeInstance {
 		return b.Name

@@ -118,7 +118,7 @@ func (b *builder) keepData() {
 		b.add(DiscardData{Workspace: b.Name, At: b.world.freeTime(b.Name)})
 	}
 	if b.Goal.Volume.Away != decide.DiscardVolume {
-		b.bringBack() // while the old container shows that the data is needed
+		b.bringBack() // before the container is deleted: if the run is cut, that tells the next plan that the data is needed
 	}
 	if b.Goal.Volume.Forget {
 		for _, k := range b.Goal.Volume.Chosen {
@@ -171,7 +171,7 @@ func (b *builder) replaceContainer() {
 		b.add(DeleteContainer{Container: b.Instance.ID})
 	}
 	if b.Goal.Volume.Away == decide.DiscardVolume {
-		b.bringBack() // not before: a plan that goes on here would discard it, too
+		b.bringBack() // only now: if the run were cut earlier, the next plan would discard this volume again
 	}
 	switch b.Goal.Volume.From {
 	case decide.FromLeftover:
@@ -187,8 +187,8 @@ func (b *builder) replaceContainer() {
 	}
 }
 
-// imageName is the name that the image has in containerd: that of the container
-// if it stays.
+// imageName is the name of the image in containerd: for a container that stays,
+// the one that it has.
 func (b *builder) imageName() string {
 	if b.Goal.Instance != decide.MakeInstance {
 		return b.Instance.Image

@@ -3,17 +3,16 @@
 //
 // It does so in four stages, each a function of values:
 //
-//   - pair (pair.go, observed.go) brings together what is desired, recorded and
-//     observed of each workspace: a subject
-//   - decide (decide*.go) says what is to become of a subject, in words that
-//     every engine has: a decision
+//   - pair (decide/pair.go, observed.go) brings together what is desired,
+//     recorded and observed of each workspace: a subject
+//   - decide (package decide) says what is to become of a subject: a decision
 //   - lower (lower.go, builder.go) turns a decision into the steps of
 //     containerd, over a World
 //   - check (check.go) looks at the plan as a whole
 //
 // A World (world.go) is a host that can be simulated: each step says what it
-// does to one. Commands for one workspace (verbs.go, dataverbs.go) make their
-// decisions themselves, and share the rest.
+// does to one. Commands for one workspace (verbs.go) make their decisions
+// themselves, and share the rest.
 //
 // The package is pure: it reads nothing, asks nothing, and knows no time but the
 // one of the observation. Carrying a plan out is the work of package apply.
@@ -56,8 +55,8 @@ type Change struct {
 	// Recorded is whether the workspace has a record, or is to have one.
 	Recorded bool
 
-	// Previous is what runs now, when the change takes it down on its way:
-	// what a failed change is rolled back to.
+	// Previous is what ran before, if the change stops it: what a failed change
+	// is rolled back to.
 	Previous *Previous
 
 	// First is whether nothing was known of the workspace.
@@ -96,8 +95,8 @@ func New(want spec.Set, now state.State, opts Options) (Plan, error) {
 	return p, nil
 }
 
-// Around is New for a host that nobody watches over: a workspace with an error
-// is left as it is, and all others are planned for.
+// Around plans what can be planned: a workspace with an error is left as it is,
+// and its error is returned.
 func Around(want spec.Set, now state.State, opts Options) (Plan, spec.Errors) {
 	f := decide.Frame{Set: want, Now: now, Options: opts}
 	subjects, owned := decide.Pair(f)

@@ -231,7 +231,8 @@ func take(from map[string][]Kept, workspace string, at time.Time) (Kept, bool) {
 	return Kept{}, false
 }
 
-// freeTime is the first time from now at which nothing of a workspace is kept.
+// freeTime is a time, now or a few nanoseconds later, that no preserved data of
+// the workspace has yet.
 func (w *World) freeTime(workspace string) time.Time {
 	at := w.Time
 	for slices.ContainsFunc(w.Preserved[workspace], func(k Kept) bool { return k.At.Equal(at) }) {

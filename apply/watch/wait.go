@@ -116,7 +116,7 @@ func (s situation) invalidFile(c plan.Change) string {
 	return ""
 }
 
-// restarts reports whether a change makes a task run that should, and did.
+// restarts reports whether a change only starts or restarts the process.
 func restarts(c plan.Change) bool {
 	return c.Action == decide.ActionStart || c.Action == decide.ActionRestart
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // Field is one difference between the spec that was applied and the one that
-// is wanted. Values that may be secret are hidden. Of a workspace that is made,
-// it is what the spec says beyond the defaults, and Old is "".
+// is wanted. Values that may be secret are hidden. For a new workspace it is a
+// setting that differs from the default, and Old is "".
 type Field struct {
 	Path string `json:"path"`
 	Old  string `json:"old"`
@@ -167,14 +167,13 @@ func Ports(all []spec.Port) string {
 	return strings.Join(words, ", ")
 }
 
-// costliest is the cost of a change with these fields.
-func costliest(all []Field) Cost {
-	cost := CostNone
-	for _, f := range all {
-		if f.cost == CostReplace {
-			return CostReplace
-		}
-		cost = f.cost
+// costOf is the cost of a change with these fields: a replace if any needs one.
+func costOf(all []Field) Cost {
+	if slices.ContainsFunc(all, func(f Field) bool { return f.cost == CostReplace }) {
+		return CostReplace
 	}
-	return cost
+	if len(all) > 0 {
+		return CostInPlace
+	}
+	return CostNone
 }

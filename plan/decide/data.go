@@ -31,14 +31,14 @@ const (
 	Inside                // in the instance itself: deleting that deletes it
 )
 
-// VolumeGoal is what becomes of the data of a workspace, in the order of the
-// fields.
+// VolumeGoal is what becomes of the data of a workspace, in the order in
+// which it is done.
 type VolumeGoal struct {
 	Extract string            // an archive is unpacked first, beside the volume
 	Move    bool              // what the instance keeps elsewhere becomes the volume; a volume that is there is preserved
 	Away    Away              // what becomes of the volume
-	Forget  bool              // the chosen preserved data is deleted
 	From    Source            // what the volume is made from
+	Forget  bool              // the chosen preserved data is deleted
 	Chosen  []state.Preserved // what is restored, or deleted
 }
 
@@ -95,10 +95,10 @@ func (s Subject) cutShort() bool {
 	return s.Data.Place == InVolume && !s.Data.Volume && s.Data.Trash.After(s.Instance.CreatedAt)
 }
 
-// volumeLost reports whether a workspace had a volume, and neither that is there
-// nor what a change which did not complete would have made of it. The disk may
-// not be mounted: an empty volume, or data of long ago, in its place would look
-// like the real one.
+// volumeLost reports whether a workspace had a volume that is now missing, and no
+// preserved or discarded data newer than its instance explains that. The disk may
+// not be mounted: an empty volume, or old data, in its place would look like the
+// real one.
 func (s Subject) volumeLost() bool {
 	since := s.Data.Trash
 	switch c, r := s.Instance, s.Record; {

@@ -7,7 +7,8 @@
 // is to be done about it, and why: a Decision. What a person asks for with a
 // command (verbs.go) is a Decision too.
 //
-// Errors and notes are results: no question writes them on the side.
+// Errors and notes are results: functions return them, and none stores them
+// elsewhere.
 package decide
 
 import (
@@ -43,7 +44,7 @@ const (
 
 // Goal is what a decision wants from an engine. The zero value wants nothing.
 type Goal struct {
-	Adopt    *spec.Workspace // the instance has no owner: it is taken over, and amounts to this spec
+	Adopt    *spec.Workspace // the instance has no owner and is taken over; this spec describes how it is now
 	Fetch    Fetch
 	Instance InstanceGoal
 	Volume   VolumeGoal
@@ -179,10 +180,10 @@ func (f Frame) compare(d *Decision, applied spec.Workspace) {
 		d.Notes = append(d.Notes, note)
 	}
 	d.Fields = slices.Concat(compare(applied, *d.Desired), image, d.changedDevices(f.Now.Devices))
-	// On the way back, an instance that was made after data was discarded is a new
-	// one, which never had it.
+	// During a rollback, an instance that was made after data was discarded belongs
+	// to the failed change.
 	discarded := f.Back && !d.Data.Trash.IsZero() && !d.Instance.CreatedAt.Before(d.Data.Trash)
-	if costliest(d.Fields) == CostReplace || discarded {
+	if costOf(d.Fields) == CostReplace || discarded {
 		f.replace(d, applied)
 		return
 	}
@@ -325,9 +326,9 @@ func orphaned(c *state.Instance) string {
 	return fmt.Sprintf("container %s says that it is workspace %s of this set, but no spec and no record knows it (delete it with --prune-orphans, which preserves its data)", c.ID, c.Workspace)
 }
 
-// unwanted decides about a workspace of this set and host that no spec
-// describes any more. It is deleted only when its description was: a tree that
-// was not loaded, or not found, describes what it did.
+// unwanted decides about a workspace of this set and host that no spec describes
+// any more. It is deleted only if its file was loaded and does not describe it.
+// What was not loaded counts as unchanged.
 func (f Frame) unwanted(d *Decision) {
 	if why, otherwise := f.stays(d.Subject); why != "" {
 		d.Notes = append(d.Notes, fmt.Sprintf("%s stays: %s (%s carrel delete %s)", d.Name, why, otherwise, d.Name))
@@ -337,7 +338,8 @@ func (f Frame) unwanted(d *Decision) {
 }
 
 // stays is why a workspace that no spec describes is not deleted, and what a
-// person can do instead of deleting it by hand; "" when it is.
+// person can do instead of deleting it by hand. Both are empty when it is to be
+// deleted.
 func (f Frame) stays(s Subject) (why, otherwise string) {
 	source := s.Record.Source
 	covered := f.Set.Covers(source)

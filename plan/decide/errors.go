@@ -96,7 +96,7 @@ func (s Subject) movedImage(applied spec.Workspace, back bool) (changed []Field,
 		note = fmt.Sprintf("%s: cannot tell whether image %s has moved: %s", s.Name, w.Image, s.Image.Err)
 	}
 	_, archive := w.Archive()
-	asked := archive || w.ImagePullPolicy == spec.PullAlways || back // or else it was asked for another workspace
+	asked := archive || w.ImagePullPolicy == spec.PullAlways || back // otherwise the answer is there only because another workspace asked
 	if !asked || s.Image.Source == "" || ran == "" || s.Image.Source == ran {
 		return nil, note
 	}

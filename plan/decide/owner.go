@@ -11,7 +11,7 @@ import (
 // What belongs to another set or host is an error, except a workspace that any
 // host may have.
 func (f Frame) others(d *Decision) bool {
-	here := d.Desired.Host == "" || d.Desired.Host == f.Now.Host || f.Back // what ran here comes back here
+	here := d.Desired.Host == "" || d.Desired.Host == f.Now.Host || f.Back // a rollback stays on this host
 	r, c := d.Record, d.Instance
 	recordedHere := r != nil && r.Host == f.Now.Host
 	switch {

@@ -192,8 +192,8 @@ func (x index) find(s Subject) (chosen *state.Instance, notes []string) {
 // ours reports whether an instance was made for this set and host.
 func (f Frame) ours(c *state.Instance) bool { return c.Set == f.Set.Name && c.Host == f.Now.Host }
 
-// isOf reports whether an instance says that it is a workspace. One that has
-// only the id of an instance that was may be anybody's.
+// isOf reports whether an instance says that it is a workspace. The same id alone
+// proves nothing: somebody else may have made a new instance with it.
 func isOf(c *state.Instance, workspace string) bool {
 	return c != nil && (c.Workspace == workspace || c.Workspace == "" && c.Applied != nil && c.Applied.Name == workspace)
 }

@@ -68,8 +68,8 @@ func ago(at, now time.Time) string {
 	return " " + Since(now.Sub(at)) + " ago"
 }
 
-// then adds a reason. The first action that is named is the change's own, and
-// the highest cost.
+// then adds a reason. The first call sets the action; the highest cost of all
+// calls counts.
 func (d *Decision) then(action Action, cost Cost, reason string) {
 	if d.Action == "" {
 		d.Action = action
@@ -84,7 +84,7 @@ func (d *Decision) Because(reason string) {
 	}
 }
 
-// Position is where the spec of a workspace names it; Nowhere when no spec does.
+// Position is where the spec of a workspace names it; zero when no spec does.
 func (s Subject) Position() spec.Pos {
 	if s.Desired == nil {
 		return spec.Pos{}

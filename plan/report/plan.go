@@ -9,7 +9,6 @@ package report
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -73,12 +72,6 @@ func ofChange(c plan.Change) Change {
 		v.Steps = append(v.Steps, Step{Step: plan.StepName(s), Text: s.String()})
 	}
 	return v
-}
-
-// Print writes a plan for people.
-func Print(out io.Writer, p plan.Plan) error {
-	_, err := io.WriteString(out, OfPlan(p).Text())
-	return err
 }
 
 // JSON is the plan for programs; schema/plan.schema.json describes it.
