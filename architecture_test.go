@@ -33,7 +33,8 @@ var mayImport = map[string][]string{
 	"apply/watch/files":     {},
 	"apply/watch/agenthost": {"apply/watch", "plan/state"},
 
-	"drivers/containerd":        {"plan", "plan/state", "schema", "spec"},
+	"drivers/containerd":        {"drivers/containerd/images", "plan", "plan/state", "schema", "spec"},
+	"drivers/containerd/images": {"plan", "plan/state", "spec"},
 	"drivers/cni":               {"plan", "plan/state", "schema", "spec"},
 	"drivers/cdi":               {"plan", "plan/state", "schema", "spec"},
 	"drivers/volumes":           {"plan", "plan/state", "schema", "spec"},

@@ -209,6 +209,20 @@ func TestLifeOfAWorkspace(t *testing.T) {
 	}
 }
 
+func TestContainerKeepsItsImageByDigest(t *testing.T) {
+	b := shared(t)
+	registry := drivertest.NewRegistry(t)
+	ref := registry.Push(t, "team/bot:v1", image(t, v1.Config{}))
+	b.must(b.PullImage(t.Context(), plan.PullImage{Image: ref}, nil))
+	b.create("puller", ref, nil)
+	pulled, err := b.raw.GetImage(t.Context(), ref)
+	b.must(err)
+	want := strings.TrimSuffix(ref, ":v1") + "@" + pulled.Target().Digest.String()
+	if c := b.see("puller"); c.Image != want || c.Digest != pulled.Target().Digest.String() {
+		t.Errorf("its image is %s with digest %s, want %s", c.Image, c.Digest, want)
+	}
+}
+
 func TestImageConfigurationIsHonoured(t *testing.T) {
 	b := shared(t)
 	name := b.load(image(t, v1.Config{

@@ -40,19 +40,15 @@ func (d *Driver) CreateContainer(ctx context.Context, s plan.CreateContainer) er
 	if err := d.present(sources); err != nil {
 		return err
 	}
-	return d.leased(ctx, func(ctx context.Context) error { return d.create(ctx, s, kept) })
+	return d.WithImage(ctx, s.Image, func(ctx context.Context, image client.Image, pinned string) error {
+		return d.create(ctx, s, kept, image, pinned)
+	})
 }
 
-func (d *Driver) create(ctx context.Context, s plan.CreateContainer, kept []byte) error {
-	image, err := d.unpacked(ctx, s.Image)
-	if err != nil {
-		return err
-	}
-	pinned, err := d.pin(ctx, image.Metadata())
-	if err != nil {
-		return err
-	}
-	err = d.newContainer(ctx, s, kept, image, pinned)
+// create makes a container from an image. A root filesystem that has its name already
+// is replaced.
+func (d *Driver) create(ctx context.Context, s plan.CreateContainer, kept []byte, image client.Image, pinned string) error {
+	err := d.newContainer(ctx, s, kept, image, pinned)
 	if errdefs.IsAlreadyExists(err) {
 		// No container has this id, so the snapshot with its key is a leftover of
 		// a run that was killed.
@@ -122,14 +118,6 @@ func (d *Driver) DeleteContainer(ctx context.Context, s plan.DeleteContainer) er
 	}
 	if err := container.Delete(ctx, client.WithSnapshotCleanup); err != nil && !errdefs.IsNotFound(err) {
 		return d.explain(err)
-	}
-	return nil
-}
-
-func (d *Driver) removeSnapshot(ctx context.Context, key string) error {
-	err := d.client.SnapshotService(d.Snapshotter).Remove(ctx, key)
-	if err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("root filesystem %s: %w", key, d.explain(err))
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
-// Package containerd is the driver of containerd: it pulls images, makes and
-// deletes containers, starts and stops tasks, and observes all of them. It works
-// with containerd 1.6, 1.7 and 2.x.
+// Package containerd is the driver of containerd: it makes and deletes containers,
+// starts and stops tasks, and observes all of them. It works with containerd 1.6, 1.7
+// and 2.x. Package images has what concerns images: the driver embeds its Store.
 //
 // It uses one containerd namespace and no other. It decides nothing: the steps say
 // which image, which container, and when to start it.
@@ -23,6 +23,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"carrel/drivers/containerd/images"
 )
 
 // Config says which containerd is used, and where the files of workspaces are.
@@ -44,13 +46,14 @@ type Config struct {
 // Driver is a connection to containerd, for one namespace.
 type Driver struct {
 	Config
+	// Store has the methods about images, and those that mount root filesystems for
+	// reading.
+	*images.Store
 	client *client.Client
-	lease  lease // keeps what is made from garbage collection until it is used
-	views  views // images that are mounted for reading, shared by workspaces
 }
 
-// cleanupTimeout limits work that undoes or releases. It is of a context of its
-// own, because the call may have failed with its context.
+// cleanupTimeout limits work that undoes. It is of a context of its own, because the
+// call may have failed with its context.
 const cleanupTimeout = 10 * time.Second
 
 // Open connects. Its error says why containerd does not answer, and what to do.
@@ -72,11 +75,15 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("containerd at %s: %w", c.Address, err)
 	}
-	return &Driver{Config: c, client: conn}, nil
+	d := &Driver{Config: c, client: conn}
+	d.Store = images.New(images.Config{
+		Client: conn, Snapshotter: c.Snapshotter, HostsDir: c.HostsDir, ViewsDir: c.ViewsDir, Explain: d.explain,
+	})
+	return d, nil
 }
 
-// Close ends the connection.
-func (d *Driver) Close() error { return errors.Join(d.views.closeAll(), d.client.Close()) }
+// Close unmounts the images that are mounted and ends the connection.
+func (d *Driver) Close() error { return errors.Join(d.Store.Close(), d.client.Close()) }
 
 // answers checks that something listens on the socket. The client would wait for
 // that.
@@ -102,17 +109,6 @@ func (d *Driver) explain(err error) error {
 		return fmt.Errorf("containerd at %s does not answer (is it running?): %w", d.Address, err)
 	}
 	return err
-}
-
-// leased runs fn under a lease: containerd's garbage collection keeps what fn makes
-// until then.
-func (d *Driver) leased(ctx context.Context, fn func(ctx context.Context) error) error {
-	ctx, err := d.lease.acquire(ctx, d.client)
-	if err != nil {
-		return fmt.Errorf("lease: %w", d.explain(err))
-	}
-	defer d.lease.release(ctx)
-	return fn(ctx)
 }
 
 // undo runs a function that cleans up, even when ctx has ended. What it cannot

@@ -2,10 +2,6 @@ package containerd_test
 
 import (
 	"context"
-	"encoding/base64"
-	"os"
-	"path/filepath"
-	"testing"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
@@ -36,13 +32,4 @@ func fromTheFuture(_ context.Context, _ *client.Client, c *containers.Container)
 func diffSpecs(want, got spec.Workspace) string {
 	got.Resources, want.Resources = spec.Resources{}, spec.Resources{}
 	return cmp.Diff(want, got, cmpopts.IgnoreUnexported(spec.Workspace{}), cmpopts.EquateEmpty())
-}
-
-// login writes what docker login writes.
-func login(t *testing.T, dir, host, credentials string) {
-	t.Helper()
-	text := `{"auths":{"` + host + `":{"auth":"` + base64.StdEncoding.EncodeToString([]byte(credentials)) + `"}}}`
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -1,9 +1,13 @@
-package containerd
+package images
 
 import (
+	"context"
 	"errors"
+	"os"
 	"sync"
 	"time"
+
+	"github.com/containerd/containerd/v2/core/mount"
 )
 
 // viewLinger is how long an image stays mounted after its last use: often the next
@@ -22,6 +26,7 @@ type view struct {
 
 // views are the images that are mounted now.
 type views struct {
+	dir   string // has the mounts; "" is the system's folder for temporary files
 	mu    sync.Mutex
 	clean sync.Once        // unmounts, before the first view, what a killed run left
 	open  map[string]*view // by image
@@ -77,7 +82,7 @@ func (v *views) shut(image string) {
 }
 
 // closeAll closes the views that are open. It returns all errors of closing views
-// since the driver was opened.
+// since the store was made.
 func (v *views) closeAll() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -88,4 +93,37 @@ func (v *views) closeAll() error {
 		v.shut(image)
 	}
 	return errors.Join(v.errs...)
+}
+
+// mounted mounts for reading while fn runs. It returns the error of fn unchanged.
+func (v *views) mounted(ctx context.Context, mounts []mount.Mount, fn func(root string) error) error {
+	var failed error
+	v.clean.Do(func() { failed = cleanViews(v.dir) })
+	if failed != nil {
+		return failed
+	}
+	err := mount.WithReadonlyTempMount(ctx, mounts, func(root string) error {
+		failed = fn(root)
+		return nil
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
+}
+
+// cleanViews makes the folder of views and unmounts what is mounted there. That is
+// of a run that was killed, because only one runs at a time.
+func cleanViews(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := mount.SetTempMountLocation(dir); err != nil {
+		return err
+	}
+	warnings, err := mount.CleanupTempMounts(0)
+	return errors.Join(append(warnings, err)...)
 }

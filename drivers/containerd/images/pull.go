@@ -1,4 +1,4 @@
-package containerd
+package images
 
 import (
 	"context"
@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/content"
+	core "github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/core/remotes/docker/config"
@@ -30,34 +31,34 @@ const progressEvery = 200 * time.Millisecond
 // PullImage fetches an image, unpacks it, and gives it a name with its tag and one
 // with its digest. A download that an earlier run did not finish is continued, or
 // started again when the registry cannot do that.
-func (d *Driver) PullImage(ctx context.Context, s plan.PullImage, progress func(layer string, done, total int64)) error {
-	return d.leased(ctx, func(ctx context.Context) error {
+func (s *Store) PullImage(ctx context.Context, step plan.PullImage, progress func(layer string, done, total int64)) error {
+	return s.leased(ctx, func(ctx context.Context) error {
 		began := time.Now()
 		blobs := &blobs{size: map[string]int64{}}
-		image, err := d.pull(ctx, s.Image, blobs, progress)
-		if err != nil && ctx.Err() == nil && d.dropPartial(ctx, blobs, began) {
-			image, err = d.pull(ctx, s.Image, blobs, progress)
+		image, err := s.pull(ctx, step.Image, blobs, progress)
+		if err != nil && ctx.Err() == nil && blobs.dropPartial(ctx, s.config.Client.ContentStore(), began) {
+			image, err = s.pull(ctx, step.Image, blobs, progress)
 		}
 		if err != nil {
-			return d.explain(registryError(s.Image, err))
+			return s.config.Explain(registryError(step.Image, err))
 		}
-		_, err = d.pin(ctx, image.Metadata())
+		_, err = s.pin(ctx, image.Metadata())
 		return err
 	})
 }
 
-func (d *Driver) pull(ctx context.Context, ref string, blobs *blobs, progress func(layer string, done, total int64)) (client.Image, error) {
+func (s *Store) pull(ctx context.Context, ref string, blobs *blobs, progress func(layer string, done, total int64)) (client.Image, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer cancel()
 	if progress != nil {
-		watching.Go(func() { d.watch(ctx, blobs, progress) })
+		watching.Go(func() { blobs.watch(ctx, s.config.Client.ContentStore(), progress) })
 	}
-	return d.client.Pull(ctx, ref,
-		client.WithResolver(d.resolver(ctx)),
+	return s.config.Client.Pull(ctx, ref,
+		client.WithResolver(s.resolver(ctx)),
 		client.WithPullUnpack,
-		client.WithPullSnapshotter(d.Snapshotter),
+		client.WithPullSnapshotter(s.config.Snapshotter),
 		client.WithImageHandlerWrapper(blobs.wrap),
 	)
 }
@@ -69,8 +70,8 @@ type blobs struct {
 	size map[string]int64 // by the name of their downloads in the content store
 }
 
-func (b *blobs) wrap(next images.Handler) images.Handler {
-	return images.HandlerFunc(func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+func (b *blobs) wrap(next core.Handler) core.Handler {
+	return core.HandlerFunc(func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		b.mu.Lock()
 		b.size[remotes.MakeRefKey(ctx, desc)] = desc.Size
 		b.mu.Unlock()
@@ -87,7 +88,7 @@ func (b *blobs) find(download string) (size int64, found bool) {
 
 // watch reports the progress of the layers until ctx ends. It asks the content store,
 // because older versions of containerd have no transfer service.
-func (d *Driver) watch(ctx context.Context, b *blobs, progress func(layer string, done, total int64)) {
+func (b *blobs) watch(ctx context.Context, store content.Store, progress func(layer string, done, total int64)) {
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
 	for {
@@ -96,7 +97,7 @@ func (d *Driver) watch(ctx context.Context, b *blobs, progress func(layer string
 			return
 		case <-tick.C:
 		}
-		active, err := d.client.ContentStore().ListStatuses(ctx)
+		active, err := store.ListStatuses(ctx)
 		if err != nil {
 			return // the pull has the same error, and returns it
 		}
@@ -112,8 +113,7 @@ func (d *Driver) watch(ctx context.Context, b *blobs, progress func(layer string
 // dropPartial aborts the unfinished downloads of an image that did not grow since a
 // pull began, and reports whether there were any. One that grows belongs to another
 // pull, of an image with the same layers.
-func (d *Driver) dropPartial(ctx context.Context, b *blobs, began time.Time) bool {
-	store := d.client.ContentStore()
+func (b *blobs) dropPartial(ctx context.Context, store content.Store, began time.Time) bool {
 	active, err := store.ListStatuses(ctx)
 	if err != nil {
 		return false
@@ -129,16 +129,16 @@ func (d *Driver) dropPartial(ctx context.Context, b *blobs, began time.Time) boo
 
 // resolver finds registries as containerd's own tools do: by folders with hosts.toml,
 // with plain HTTP on the loopback, and with the credentials of docker's config file.
-func (d *Driver) resolver(ctx context.Context) remotes.Resolver {
-	options := config.HostOptions{Credentials: d.credentials}
-	if d.HostsDir != "" {
-		options.HostDir = config.HostDirFromRoot(d.HostsDir)
+func (s *Store) resolver(ctx context.Context) remotes.Resolver {
+	options := config.HostOptions{Credentials: credentials}
+	if s.config.HostsDir != "" {
+		options.HostDir = config.HostDirFromRoot(s.config.HostsDir)
 	}
 	return docker.NewResolver(docker.ResolverOptions{Hosts: config.ConfigureHosts(ctx, options)})
 }
 
 // credentials are those that docker login stored for a registry.
-func (d *Driver) credentials(host string) (user, secret string, err error) {
+func credentials(host string) (user, secret string, err error) {
 	if host == "registry-1.docker.io" {
 		host = "docker.io"
 	}

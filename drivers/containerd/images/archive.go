@@ -1,4 +1,4 @@
-package containerd
+package images
 
 import (
 	"archive/tar"
@@ -57,33 +57,33 @@ func oneImage(r io.Reader) (digest.Digest, error) {
 }
 
 // ImportImage loads an archive of the host. The image gets the name of the step.
-func (d *Driver) ImportImage(ctx context.Context, s plan.ImportImage) error {
-	found, err := archiveDigest(s.Path)
+func (s *Store) ImportImage(ctx context.Context, step plan.ImportImage) error {
+	found, err := archiveDigest(step.Path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.Path, err)
+		return fmt.Errorf("%s: %w", step.Path, err)
 	}
-	if found.String() != s.Digest {
-		return fmt.Errorf("%s has changed since it was planned (plan again)", s.Path)
+	if found.String() != step.Digest {
+		return fmt.Errorf("%s has changed since it was planned (plan again)", step.Path)
 	}
-	return d.leased(ctx, func(ctx context.Context) error {
-		f, err := os.Open(s.Path)
+	return s.leased(ctx, func(ctx context.Context) error {
+		f, err := os.Open(step.Path)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		_, err = d.client.Import(ctx, f,
+		_, err = s.config.Client.Import(ctx, f,
 			client.WithImageRefTranslator(func(string) string { return "" }),
 			client.WithDigestRef(func(content digest.Digest) string {
 				if content != found {
 					return ""
 				}
-				return s.Name
+				return step.Name
 			}),
 		)
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.Path, d.explain(err))
+			return fmt.Errorf("%s: %w", step.Path, s.config.Explain(err))
 		}
-		_, err = d.unpacked(ctx, s.Name)
+		_, err = s.unpacked(ctx, step.Name)
 		return err
 	})
 }

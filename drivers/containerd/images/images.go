@@ -1,4 +1,4 @@
-package containerd
+package images
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/core/images"
+	core "github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 	"golang.org/x/sync/errgroup"
@@ -28,10 +28,10 @@ const (
 
 // Images are the images that workspaces name, by that name: whether containerd has
 // them, and what archives hold now. It asks no registry.
-func (d *Driver) Images(ctx context.Context, want []spec.Workspace) (map[string]state.Image, error) {
-	listed, err := d.client.ImageService().List(ctx)
+func (s *Store) Images(ctx context.Context, want []spec.Workspace) (map[string]state.Image, error) {
+	listed, err := s.config.Client.ImageService().List(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list images: %w", d.explain(err))
+		return nil, fmt.Errorf("list images: %w", s.config.Explain(err))
 	}
 	here := make(map[string]string, len(listed))
 	for _, image := range listed {
@@ -54,7 +54,7 @@ func (d *Driver) Images(ctx context.Context, want []spec.Workspace) (map[string]
 
 // Sources asks registries what image names point to now, for workspaces that always
 // pull. A registry that does not answer is an error of that source only.
-func (d *Driver) Sources(ctx context.Context, want []spec.Workspace) map[string]state.Source {
+func (s *Store) Sources(ctx context.Context, want []spec.Workspace) map[string]state.Source {
 	var asking errgroup.Group
 	asking.SetLimit(resolved)
 	var mu sync.Mutex
@@ -66,7 +66,7 @@ func (d *Driver) Sources(ctx context.Context, want []spec.Workspace) map[string]
 		}
 		asked[w.Image] = true
 		asking.Go(func() error {
-			source := d.resolve(ctx, w.Image)
+			source := s.resolve(ctx, w.Image)
 			mu.Lock()
 			defer mu.Unlock()
 			all[w.Image] = source
@@ -89,10 +89,10 @@ func inspectArchive(path string, image *state.Image) {
 }
 
 // resolve asks the registry what the image's name points to now.
-func (d *Driver) resolve(ctx context.Context, image string) state.Source {
+func (s *Store) resolve(ctx context.Context, image string) state.Source {
 	asking, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	_, target, err := d.resolver(asking).Resolve(asking, image)
+	_, target, err := s.resolver(asking).Resolve(asking, image)
 	if err != nil {
 		return state.Source{Err: registryError(image, err).Error()}
 	}
@@ -101,7 +101,7 @@ func (d *Driver) resolve(ctx context.Context, image string) state.Source {
 
 // pin gives an image a second name, with its digest, and returns that name. A tag may
 // move to another image; a container keeps its image by this name.
-func (d *Driver) pin(ctx context.Context, image images.Image) (string, error) {
+func (s *Store) pin(ctx context.Context, image core.Image) (string, error) {
 	named, err := reference.ParseDockerRef(image.Name)
 	if err != nil {
 		return image.Name, nil // a name that only this containerd knows
@@ -114,28 +114,28 @@ func (d *Driver) pin(ctx context.Context, image images.Image) (string, error) {
 		return "", fmt.Errorf("image %s: %w", image.Name, err)
 	}
 	image.Name = byDigest.String()
-	_, err = d.client.ImageService().Create(ctx, image)
+	_, err = s.config.Client.ImageService().Create(ctx, image)
 	if err != nil && !errdefs.IsAlreadyExists(err) {
-		return "", fmt.Errorf("image %s: %w", image.Name, d.explain(err))
+		return "", fmt.Errorf("image %s: %w", image.Name, s.config.Explain(err))
 	}
 	return image.Name, nil
 }
 
 // unpacked is an image that containerd has. It is unpacked if it was not.
-func (d *Driver) unpacked(ctx context.Context, name string) (client.Image, error) {
-	image, err := d.client.GetImage(ctx, name)
+func (s *Store) unpacked(ctx context.Context, name string) (client.Image, error) {
+	image, err := s.config.Client.GetImage(ctx, name)
 	if err != nil {
 		if errdefs.IsNotFound(err) {
 			return nil, fmt.Errorf("image %s is not in containerd (apply again to fetch it): %w", name, err)
 		}
-		return nil, fmt.Errorf("image %s: %w", name, d.explain(err))
+		return nil, fmt.Errorf("image %s: %w", name, s.config.Explain(err))
 	}
-	ready, err := image.IsUnpacked(ctx, d.Snapshotter)
+	ready, err := image.IsUnpacked(ctx, s.config.Snapshotter)
 	if err == nil && !ready {
-		err = image.Unpack(ctx, d.Snapshotter)
+		err = image.Unpack(ctx, s.config.Snapshotter)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("image %s: unpack: %w", name, d.explain(err))
+		return nil, fmt.Errorf("image %s: unpack: %w", name, s.config.Explain(err))
 	}
 	return image, nil
 }

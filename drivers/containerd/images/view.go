@@ -1,4 +1,4 @@
-package containerd
+package images
 
 import (
 	"cmp"
@@ -23,13 +23,13 @@ import (
 // ViewImage mounts the root filesystem of an image for reading while fn runs. Fn
 // gets the user that the workspace's process will have. Workspaces of one image
 // share the mount.
-func (d *Driver) ViewImage(ctx context.Context, s plan.CreateVolume, fn func(root string, owner state.Owner) error) error {
-	v, err := d.views.take(s.Image, func() (*view, error) { return d.openView(ctx, s.Image) })
+func (s *Store) ViewImage(ctx context.Context, step plan.CreateVolume, fn func(root string, owner state.Owner) error) error {
+	v, err := s.views.take(step.Image, func() (*view, error) { return s.openView(ctx, step.Image) })
 	if err != nil {
 		return err
 	}
-	defer d.views.giveBack(s.Image)
-	owner, err := ownerIn(v.root, cmp.Or(s.User, v.user))
+	defer s.views.giveBack(step.Image)
+	owner, err := ownerIn(v.root, cmp.Or(step.User, v.user))
 	if err != nil {
 		return err
 	}
@@ -37,12 +37,12 @@ func (d *Driver) ViewImage(ctx context.Context, s plan.CreateVolume, fn func(roo
 }
 
 // openView mounts an image. A lease keeps it until the view is closed.
-func (d *Driver) openView(ctx context.Context, name string) (*view, error) {
+func (s *Store) openView(ctx context.Context, name string) (*view, error) {
 	ctx = context.WithoutCancel(ctx)
 	opened, closing, closed := make(chan *view), make(chan struct{}), make(chan error, 1)
 	go func() {
-		closed <- d.leased(ctx, func(ctx context.Context) error {
-			return d.viewing(ctx, name, func(root, user string) error {
+		closed <- s.leased(ctx, func(ctx context.Context) error {
+			return s.viewing(ctx, name, func(root, user string) error {
 				opened <- &view{root: root, user: user, close: func() error { close(closing); return <-closed }}
 				<-closing
 				return nil
@@ -58,30 +58,30 @@ func (d *Driver) openView(ctx context.Context, name string) (*view, error) {
 }
 
 // viewing mounts an image while fn runs. Fn gets the user that the image names.
-func (d *Driver) viewing(ctx context.Context, name string, fn func(root, user string) error) error {
-	image, err := d.unpacked(ctx, name)
+func (s *Store) viewing(ctx context.Context, name string, fn func(root, user string) error) error {
+	image, err := s.unpacked(ctx, name)
 	if err != nil {
 		return err
 	}
 	whole, err := image.Spec(ctx)
 	if err != nil {
-		return fmt.Errorf("image %s: %w", name, d.explain(err))
+		return fmt.Errorf("image %s: %w", name, s.config.Explain(err))
 	}
 	layers, err := image.RootFS(ctx)
 	if err != nil {
-		return fmt.Errorf("image %s: %w", name, d.explain(err))
+		return fmt.Errorf("image %s: %w", name, s.config.Explain(err))
 	}
-	snapshots := d.client.SnapshotService(d.Snapshotter)
+	snapshots := s.config.Client.SnapshotService(s.config.Snapshotter)
 	key := "carrel-view-" + digest.FromString(name).Encoded()
 	if err := snapshots.Remove(ctx, key); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("view of image %s: %w", name, d.explain(err))
+		return fmt.Errorf("view of image %s: %w", name, s.config.Explain(err))
 	}
 	mounts, err := snapshots.View(ctx, key, identity.ChainID(layers).String())
 	if err != nil {
-		return fmt.Errorf("view of image %s: %w", name, d.explain(err))
+		return fmt.Errorf("view of image %s: %w", name, s.config.Explain(err))
 	}
-	defer undo(ctx, func(ctx context.Context) error { return snapshots.Remove(ctx, key) })
-	return d.mounted(ctx, mounts, func(root string) error { return fn(root, whole.Config.User) })
+	defer cleanUp(ctx, func(ctx context.Context) error { return snapshots.Remove(ctx, key) })
+	return s.views.mounted(ctx, mounts, func(root string) error { return fn(root, whole.Config.User) })
 }
 
 // ownerIn looks up a user, and the group after a colon, by name or number, in

@@ -1,11 +1,13 @@
-package containerd
+package images
 
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/log"
 )
 
 // lease is a lease of containerd that calls share which run at the same time: the
@@ -37,6 +39,21 @@ func (l *lease) release(ctx context.Context) {
 	defer l.mu.Unlock()
 	l.users--
 	if l.users == 0 {
-		undo(ctx, l.end)
+		cleanUp(ctx, l.end)
+	}
+}
+
+// cleanupTimeout limits work that cleans up. It is of a context of its own, because
+// the call may have failed with its context.
+const cleanupTimeout = 10 * time.Second
+
+// cleanUp runs a function that removes what a call needed only while it ran, even
+// when ctx has ended. What it cannot remove, containerd collects when the lease
+// expires.
+func cleanUp(ctx context.Context, remove func(context.Context) error) {
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	if err := remove(own); err != nil {
+		log.G(ctx).WithError(err).Debug("clean up")
 	}
 }
