@@ -5,7 +5,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,6 +84,26 @@ func TestImports(t *testing.T) {
 	})
 	if seen < 100 {
 		t.Fatalf("only %d imports were looked at", seen)
+	}
+}
+
+// TestPlanningReadsNoClock: the time comes with the observation.
+func TestPlanningReadsNoClock(t *testing.T) {
+	clock := regexp.MustCompile(`\btime\.(Now|Since|Until|After|Tick|Sleep|NewTimer|NewTicker)\(`)
+	for _, folder := range planning {
+		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s has no files: %v", folder, err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found := clock.Find(text); found != nil && !strings.HasSuffix(file, "_test.go") {
+				t.Errorf("%s reads a clock: %s", file, found)
+			}
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ func disturbed(c plan.Change, failed int) bool {
 }
 
 // rollBack looks again and brings the workspace to what it was before the
-// change: the same planner, with the previous spec as the wish.
+// change: the same planner, with the previous spec as the desired one.
 func (r *run) rollBack(c plan.Change) ([]state.Entry, error) {
 	now, err := r.Observe(context.WithoutCancel(r.ctx))
 	if err != nil {

@@ -87,8 +87,8 @@ func (b *builder) update() {
 	b.add(UpdateLabels{Container: b.Instance.ID, Set: b.frame.Set.Name, Host: b.frame.Now.Host, Spec: *b.Desired})
 }
 
-// endProcess ends the process of an instance that goes, or that is to stop or to
-// start anew. What is left of a process that has ended goes with it.
+// endProcess ends the process of an instance that is deleted, stopped or
+// restarted. What is left of a process that has ended is removed with it.
 func (b *builder) endProcess() {
 	ends := b.Goal.Process == decide.StopProcess || b.Goal.Process == decide.PauseProcess || b.Goal.Process == decide.RestartProcess
 	if b.Instance != nil && (ends || b.Goal.Replaces()) && b.Instance.Task.Status != state.TaskNone {

@@ -74,7 +74,7 @@ func (o observed) data(s decide.Subject) decide.Data {
 }
 
 // network says whether a network works, also for the process that runs: one that
-// is in another namespace than the pinned one has to start anew.
+// is in another namespace than the pinned one has to be restarted.
 func (o observed) network(s decide.Subject) decide.Network {
 	a, attached := o.networks[s.Name]
 	if !attached {

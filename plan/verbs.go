@@ -24,13 +24,13 @@ func Start(now state.State, names ...string) (Plan, error) {
 	return each(now, names, (*decide.Decision).Start)
 }
 
-// Restart plans to end the tasks of workspaces and to start them anew.
+// Restart plans to restart the tasks of workspaces.
 func Restart(now state.State, names ...string) (Plan, error) {
 	return each(now, names, (*decide.Decision).Restart)
 }
 
 // Delete plans to delete workspaces, whatever the specs say: a spec that still
-// describes one makes it anew at the next apply.
+// describes one creates it again at the next apply.
 func Delete(now state.State, names ...string) (Plan, error) {
 	return each(now, names, (*decide.Decision).Delete)
 }

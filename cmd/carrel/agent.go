@@ -153,7 +153,7 @@ func newLoader(c drivers.Config, policy *policyFile, paths []string, follow func
 		return nil, err
 	}
 	if err := store.Recall(); err != nil {
-		log.Warn("what the files said before is not known: it begins anew", "error", err)
+		log.Warn("the last valid versions of the files cannot be read; the agent starts without them", "error", err)
 	}
 	return &loader{store: store, policy: policy, host: c.Host, follow: follow, log: log}, nil
 }

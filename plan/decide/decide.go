@@ -75,7 +75,7 @@ type InstanceGoal int
 const (
 	KeepInstance   InstanceGoal = iota
 	UpdateInstance              // in place: labels, limits, the kept spec
-	MakeInstance                // anew from the desired spec; the one that there is goes
+	MakeInstance                // a new one from the desired spec; the old one is deleted
 	DeleteInstance
 )
 
@@ -238,8 +238,8 @@ func (f Frame) makeAnew(d *Decision, run bool) {
 	f.fetchImage(d)
 }
 
-// refill gives an instance its volume back, which a change that was cut short
-// took away. A process that has the lost one must be started anew to see it.
+// refill gives an instance its volume back, which a change that was cut short took
+// away. A process that has the lost one mounted has to be restarted to see it.
 func (f Frame) refill(d *Decision) {
 	d.then(ActionRestart, CostRestart, "its volume is missing")
 	d.Goal.Volume = f.fill(d)

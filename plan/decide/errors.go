@@ -37,7 +37,7 @@ func (f Frame) impossible(s Subject) (errs spec.Errors) {
 		errs.Add(name, "delete or rename that container", "container %s is not carrel's, and workspace %s has a volume on this host", c.ID, s.Name)
 	case s.volumeLost():
 		errs.Add(name,
-			fmt.Sprintf("mount or bring back what is missing, or take preserved data with carrel data restore %s, or begin anew with carrel delete %s", s.Name, s.Name),
+			fmt.Sprintf("mount or bring back what is missing, or take preserved data with carrel data restore %s, or delete the workspace and start again with carrel delete %s", s.Name, s.Name),
 			"the volume of workspace %s, %s/%s, is missing", s.Name, f.Now.VolumesDir, s.Name)
 	}
 	return errs
@@ -85,8 +85,8 @@ func (f Frame) fetchImage(d *Decision) {
 }
 
 // movedImage is the difference when the image has the same name in the spec and
-// another content at its source; or a note on why that cannot be told. On the way
-// back, the source is the image that ran.
+// another content at its source; or a note on why that is unknown. In a
+// rollback, the source is the image that ran.
 func (s Subject) movedImage(applied spec.Workspace, back bool) (changed []Field, note string) {
 	w, ran := s.Desired, s.Instance.Digest
 	if applied.Image != w.Image {

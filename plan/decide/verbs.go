@@ -36,7 +36,7 @@ func (d *Decision) Start() {
 	}
 }
 
-// Restart decides to end the process of a workspace and to start it anew.
+// Restart decides to restart the process of a workspace.
 func (d *Decision) Restart() {
 	if !d.noInstance() {
 		d.Action, d.Cost = ActionRestart, CostRestart
@@ -64,11 +64,11 @@ func (d *Decision) Resume() {
 }
 
 // Delete decides to delete a workspace, whatever the specs say: a spec that
-// still describes it makes it anew at the next apply.
+// still describes it creates it again at the next apply.
 func (d *Decision) Delete() {
 	d.remove("")
 	if r := d.Record; r != nil && strings.HasPrefix(r.Source, "/") && !r.Gone {
-		d.Notes = append(d.Notes, fmt.Sprintf("%s is still there: if it describes %s, the next apply or the agent that watches it makes it anew (take it out there first, or use carrel stop)", r.Source, d.Name))
+		d.Notes = append(d.Notes, fmt.Sprintf("%s is still there: if it describes %s, the next apply, or the agent that watches it, creates it again (remove it there first, or use carrel stop)", r.Source, d.Name))
 	}
 }
 
@@ -76,7 +76,7 @@ func (d *Decision) Delete() {
 // start.
 func (d *Decision) noInstance() bool {
 	if d.Instance == nil {
-		d.Errors.Add(spec.Pos{}, "apply its spec, which makes it anew", "workspace %s has no container", d.Name)
+		d.Errors.Add(spec.Pos{}, "apply its spec, which creates one", "workspace %s has no container", d.Name)
 	}
 	return d.Instance == nil
 }

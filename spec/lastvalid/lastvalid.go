@@ -55,7 +55,7 @@ type Result struct {
 	Known bool
 }
 
-// maxPasses limits how often the files are put together anew. Each pass
+// maxPasses limits how often the files are put together again. Each pass
 // replaces at least one file by an older version. Files that contradict each
 // other in a longer chain all stay as they were.
 const maxPasses = 10

@@ -117,7 +117,7 @@ func (l *load) checkAlone(f *file) {
 	}
 }
 
-// mayBeThere reports whether a file that was not found cannot be told to be gone.
+// mayBeThere reports whether a file that was not found may still be there.
 func (l *load) mayBeThere(source string, unread map[string]bool) bool {
 	for i, letter := range source {
 		if letter == '/' && unread[source[:i+1]] {

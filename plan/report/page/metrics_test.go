@@ -87,11 +87,11 @@ carrel_workspace_restarts{workspace="a�"} 3
 func TestMetricNames(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(collector(busy()))
-	faults, err := testutil.GatherAndLint(registry)
+	problems, err := testutil.GatherAndLint(registry)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range faults {
+	for _, f := range problems {
 		t.Errorf("%s: %s", f.Metric, f.Text)
 	}
 }
