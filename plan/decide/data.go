@@ -100,7 +100,7 @@ func (s Subject) cutShort() bool {
 // not be mounted: an empty volume, or old data, in its place would look like the
 // real one.
 func (s Subject) volumeLost() bool {
-	since := s.Data.Trash
+	var since time.Time
 	switch c, r := s.Instance, s.Record; {
 	case s.Data.Volume:
 		return false
