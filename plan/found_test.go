@@ -125,3 +125,32 @@ func TestTheWayBackHasTheImageThatRan(t *testing.T) {
 		t.Errorf("the way back:\n%s", got)
 	}
 }
+
+func TestDataOfAnotherSetIsNoted(t *testing.T) {
+	s := inOrder()
+	s.none("R C V")
+	s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "default", At: noon.Add(-time.Hour)}}
+	want := "note: bot starts with new data: what was preserved of it is of set default (carrel data restore bot makes that its data)"
+	if got := s.text(); !strings.Contains(got, want) || strings.Contains(got, "restore data of bot from") {
+		t.Errorf("plan:\n%s", got)
+	}
+}
+
+func TestACommandKnowsTheSizeOfTheSet(t *testing.T) {
+	s := inOrder()
+	for _, name := range []string{"b", "c", "d", "e"} {
+		s.now.Records = append(s.now.Records, state.Record{Workspace: name, Set: "s", Host: "h", Version: 1})
+	}
+	p, err := plan.Delete(s.now, "bot", "b", "c")
+	if err != nil || p.Owned != 5 || !p.MassDelete() {
+		t.Errorf("%d of %d, %v", len(p.Deletes()), p.Owned, err)
+	}
+}
+
+func TestEachUnknownWorkspaceIsNamed(t *testing.T) {
+	_, err := plan.Stop(inOrder().now, "bot", "nosuch", "neither")
+	want := "no workspace of host h is called neither (it has bot)\nno workspace of host h is called nosuch (it has bot)"
+	if err == nil || err.Error() != want {
+		t.Errorf("error: %v", err)
+	}
+}

@@ -14,6 +14,7 @@ type observed struct {
 	networks  map[string]state.Attachment
 	volumes   map[string]bool
 	preserved map[string]state.Preserved // the newest that the set may restore
+	others    map[string]string          // the set of what was preserved for another one
 	trash     map[string]time.Time       // the newest
 	left      map[string]bool            // root filesystems whose container is gone, by key
 }
@@ -21,7 +22,7 @@ type observed struct {
 func newObserved(f decide.Frame) observed {
 	o := observed{
 		frame: f, networks: make(map[string]state.Attachment, len(f.Now.Networks)), volumes: make(map[string]bool, len(f.Now.Volumes)),
-		preserved: map[string]state.Preserved{}, trash: map[string]time.Time{}, left: map[string]bool{},
+		preserved: map[string]state.Preserved{}, others: map[string]string{}, trash: map[string]time.Time{}, left: map[string]bool{},
 	}
 	for _, a := range f.Now.Networks {
 		o.networks[a.Workspace] = a
@@ -30,7 +31,9 @@ func newObserved(f decide.Frame) observed {
 		o.volumes[v.Workspace] = true
 	}
 	for _, k := range f.Now.Preserved {
-		if (k.Set == f.Set.Name || k.Set == "") && k.At.After(o.preserved[k.Workspace].At) {
+		if k.Set != f.Set.Name && k.Set != "" {
+			o.others[k.Workspace] = k.Set
+		} else if k.At.After(o.preserved[k.Workspace].At) {
 			o.preserved[k.Workspace] = k
 		}
 	}
@@ -53,7 +56,7 @@ func (o observed) subject(s decide.Subject) decide.Subject {
 
 func (o observed) data(s decide.Subject) decide.Data {
 	kept := o.preserved[s.Name]
-	d := decide.Data{Volume: o.volumes[s.Name], Preserved: kept.At, Owner: kept.Set, Trash: o.trash[s.Name]}
+	d := decide.Data{Volume: o.volumes[s.Name], Preserved: kept.At, Owner: kept.Set, Others: o.others[s.Name], Trash: o.trash[s.Name]}
 	if len(o.left) > 0 {
 		for _, key := range o.frame.Aliases(s.Name) {
 			if o.left[key] && d.Leftover == "" {

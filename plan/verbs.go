@@ -113,7 +113,7 @@ func ofData(now state.State, name string, decision func(*decide.Decision)) (Plan
 // One whose kept spec cannot be read has an error.
 func decided(f decide.Frame, decision func(*decide.Decision)) (Plan, error) {
 	var decisions []decide.Decision
-	subjects, _ := decide.Pair(f)
+	subjects, owned := decide.Pair(f)
 	host := newObserved(f)
 	for _, s := range subjects {
 		if !slices.Contains(f.Named, s.Name) {
@@ -131,6 +131,7 @@ func decided(f decide.Frame, decision func(*decide.Decision)) (Plan, error) {
 	if err := errs.Err(); err != nil {
 		return Plan{}, err
 	}
+	p.Owned = owned
 	check(f, &p)
 	return p, nil
 }

@@ -15,14 +15,14 @@ import (
 // approvals is which changes the agent does not make without a user: those that
 // delete data, and deletions that would take most of a set away.
 type approvals struct {
-	command   string          // of a user who approves: it applies what is watched
-	deletions map[string]bool // workspaces whose deletion needs approval
-	deleted   []time.Time     // when the agent deleted workspaces, within steadyAfter: files may be removed one by one
-	restored  string          // the set whose approvals were restored from the store; "" before
+	command   string               // of a user who approves: it applies what is watched
+	deletions map[string]bool      // workspaces whose deletion needs approval
+	deleted   map[string]time.Time // by workspace: when the agent deleted it, within steadyAfter, since files may be removed one by one
+	restored  string               // the set whose approvals were restored from the store; "" before
 }
 
 func newApprovals(paths []string) approvals {
-	return approvals{command: "carrel apply " + strings.Join(paths, " "), deletions: map[string]bool{}}
+	return approvals{command: "carrel apply " + strings.Join(paths, " "), deletions: map[string]bool{}, deleted: map[string]time.Time{}}
 }
 
 // review finds out which deletions of a new plan need approval. A deletion that
@@ -30,8 +30,10 @@ func newApprovals(paths []string) approvals {
 // until it is not wanted any more: a user has made it, or the specs describe the
 // workspace again. A plan says nothing about busy workspaces: theirs stay.
 func (a *approvals) review(p plan.Plan, busy map[string]bool, now time.Time) {
-	a.deleted = slices.DeleteFunc(a.deleted, func(at time.Time) bool { return now.Sub(at) >= steadyAfter })
 	wanted := p.Deletes()
+	maps.DeleteFunc(a.deleted, func(name string, at time.Time) bool {
+		return now.Sub(at) >= steadyAfter || slices.Contains(wanted, name) // it had returned
+	})
 	maps.DeleteFunc(a.deletions, func(name string, _ bool) bool { return !busy[name] && !slices.Contains(wanted, name) })
 	if !a.massDelete(p) {
 		return

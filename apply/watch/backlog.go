@@ -106,7 +106,7 @@ func (b *backlog) changeEnded(c plan.Change, err error, now time.Time) retry {
 	}
 	all[c.Workspace] = all[c.Workspace].end(err, now)
 	if c.Deletes() && err == nil {
-		b.approvals.deleted = append(b.approvals.deleted, now)
+		b.approvals.deleted[c.Workspace] = now
 	}
 	return all[c.Workspace]
 }

@@ -16,6 +16,7 @@ type Data struct {
 
 	Preserved time.Time // the newest that the set may restore; zero when there is none
 	Owner     string    // the set of that
+	Others    string    // another set that data of this name was preserved for; "" when none was
 	Leftover  string    // what is left of an instance that is gone and may have its data; "" when nothing is
 	Trash     time.Time // the newest discarded data; zero when there is none
 }
@@ -85,6 +86,8 @@ func (d *Decision) fillAnew() VolumeGoal {
 		return VolumeGoal{From: FromPreserved, Chosen: []state.Preserved{{Workspace: d.Name, Set: d.Data.Owner, At: d.Data.Preserved}}}
 	case d.Data.Leftover != "":
 		return VolumeGoal{From: FromLeftover}
+	case d.Data.Others != "":
+		d.Notes = append(d.Notes, fmt.Sprintf("%s starts with new data: what was preserved of it is of set %s (carrel data restore %s makes that its data)", d.Name, d.Data.Others, d.Name))
 	}
 	return VolumeGoal{From: FromImage}
 }

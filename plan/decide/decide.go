@@ -265,7 +265,7 @@ func (f Frame) run(d *Decision) {
 		d.Goal.Process = StopProcess
 	case d.StoppedByUser():
 		if d.Desired.AutoStart {
-			d.Notes = append(d.Notes, fmt.Sprintf("%s is stopped by user (carrel start %s ends that)", d.Name, d.Name))
+			d.Notes = append(d.Notes, fmt.Sprintf("%s is stopped by user (start it with carrel start %s)", d.Name, d.Name))
 		}
 		d.rest()
 	case task.Alive() && task.Status != state.TaskPaused:
