@@ -59,7 +59,7 @@ var mayImport = map[string][]string{
 // pure are the packages that the planner and what it reads may import from
 // outside this module: none that could look at the world.
 var pure = []string{
-	"cmp", "crypto/sha256", "encoding/hex", "encoding/json", "fmt", "io", "maps", "reflect", "slices", "strings", "errors",
+	"cmp", "crypto/sha256", "encoding/hex", "encoding/json", "fmt", "io", "maps", "reflect", "slices", "strings", "errors", "iter",
 	"time", // for values: no clock is read
 }
 

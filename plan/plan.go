@@ -23,6 +23,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"iter"
 	"slices"
 
 	"carrel/plan/decide"
@@ -101,22 +102,25 @@ func Around(want spec.Set, now state.State, opts Options) (Plan, spec.Errors) {
 	f := decide.Frame{Set: want, Now: now, Options: opts}
 	subjects, owned := decide.Pair(f)
 	host := newObserved(f)
-	decisions := make([]decide.Decision, len(subjects))
-	for i, s := range subjects {
-		decisions[i] = decide.Decide(f, host.subject(s))
-	}
-	p, errs := lowerAll(f, decisions)
+	p, errs := lowerAll(f, func(yield func(decide.Decision) bool) {
+		for _, s := range subjects {
+			if !yield(decide.Decide(f, host.subject(s))) {
+				return
+			}
+		}
+	})
 	p.Owned = owned
 	check(f, &p)
 	return p, errs
 }
 
 // lowerAll makes the plan of decisions: those to change something become
-// changes, the others are counted.
-func lowerAll(f decide.Frame, decisions []decide.Decision) (p Plan, errs spec.Errors) {
+// changes, the others are counted. Most plans change little of many workspaces,
+// so decisions come one by one, and the world is made for the first change.
+func lowerAll(f decide.Frame, decisions iter.Seq[decide.Decision]) (p Plan, errs spec.Errors) {
 	p = Plan{Set: f.Set.Name, Host: f.Now.Host}
-	w := NewWorld(f.Now)
-	for _, d := range decisions {
+	var world *World
+	for d := range decisions {
 		p.Notes = append(p.Notes, d.Notes...)
 		switch d.Counted {
 		case decide.Unchanged:
@@ -128,7 +132,10 @@ func lowerAll(f decide.Frame, decisions []decide.Decision) (p Plan, errs spec.Er
 		case len(d.Errors) > 0:
 			errs = append(errs, d.Errors...)
 		case d.Action != "":
-			change, err := lower(f, d, w)
+			if world == nil {
+				world = NewWorld(f.Now)
+			}
+			change, err := lower(f, d, world)
 			if err != nil {
 				errs = append(errs, spec.Error{Pos: d.Position(), Msg: err.Error()})
 				continue

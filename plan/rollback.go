@@ -34,7 +34,7 @@ func Rollback(failed Change, now state.State) (Change, error) {
 			decisions = append(decisions, decide.Decide(f, host.subject(s)))
 		}
 	}
-	p, errs := lowerAll(f, decisions)
+	p, errs := lowerAll(f, slices.Values(decisions))
 	if err := errs.Err(); err != nil || len(p.Changes) == 0 {
 		return Change{Workspace: failed.Workspace}, err
 	}

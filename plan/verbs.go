@@ -127,7 +127,7 @@ func decided(f decide.Frame, decision func(*decide.Decision)) (Plan, error) {
 		}
 		decisions = append(decisions, d)
 	}
-	p, errs := lowerAll(f, decisions)
+	p, errs := lowerAll(f, slices.Values(decisions))
 	if err := errs.Err(); err != nil {
 		return Plan{}, err
 	}

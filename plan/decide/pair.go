@@ -113,6 +113,7 @@ func Pair(f Frame) (subjects []Subject, owned int) {
 	x.orphans(subjectOf)
 	x.leftovers(subjectOf)
 	x.byName(subjectOf)
+	subjects = make([]Subject, 0, len(found))
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		if s := found[name]; !f.Options.Busy[name] {
 			x.desire(s)
