@@ -136,6 +136,7 @@ func (h *Host) Observe(ctx context.Context, want spec.Set) (state.State, error) 
 // ObserveLocal is Observe without asking registries, which takes longest.
 func (h *Host) ObserveLocal(ctx context.Context, want spec.Set) (state.State, error) {
 	now := state.State{Host: h.Name, Time: time.Now().UTC(), VolumesDir: h.Volumes.Dir()}
+	var without map[string]bool // containers without a root filesystem
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		now.Records, err = h.Records.Records(ctx)
@@ -155,7 +156,7 @@ func (h *Host) ObserveLocal(ctx context.Context, want spec.Set) (state.State, er
 		return nil
 	})
 	group.Go(func() (err error) {
-		now.Snapshots, err = h.Runtime.Snapshots(ctx)
+		now.Snapshots, without, err = h.Runtime.Snapshots(ctx)
 		return err
 	})
 	group.Go(func() (err error) {
@@ -181,7 +182,13 @@ func (h *Host) ObserveLocal(ctx context.Context, want spec.Set) (state.State, er
 		}
 		return err
 	})
-	return now, group.Wait()
+	err := group.Wait()
+	for i := range now.Instances {
+		if without[now.Instances[i].ID] {
+			now.Instances[i].Damaged = "its root filesystem is gone"
+		}
+	}
+	return now, err
 }
 
 // devices are the devices of the host. It first waits for vendors whose files are

@@ -34,14 +34,22 @@ func (b *builder) add(s Step) {
 	}
 }
 
-// disturb remembers what runs now, before it is taken down.
-func (b *builder) disturb() {
-	c, applied := b.Instance, b.Instance.Applied
+// remember keeps what runs now, if the change takes that down.
+func (b *builder) remember() {
+	c := b.Instance
+	if !b.Goal.Returns || c == nil || !b.Goal.Replaces() && !c.Task.Alive() {
+		return
+	}
+	applied := c.Applied
 	if b.Goal.Adopt != nil {
 		applied = b.Goal.Adopt
 	}
-	if b.Goal.Returns && applied != nil && b.change.Previous == nil {
-		b.change.Previous = &Previous{Spec: *applied, Image: c.Image, Digest: c.Digest, Running: c.Task.Alive()}
+	if applied == nil {
+		return
+	}
+	b.change.Previous = &Previous{Spec: *applied, Image: c.Image, Digest: c.Digest, Running: c.Task.Alive()}
+	if b.CutShort() {
+		b.change.Previous.Discarded = b.Data.Trash
 	}
 }
 

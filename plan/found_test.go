@@ -154,3 +154,70 @@ func TestEachUnknownWorkspaceIsNamed(t *testing.T) {
 		t.Errorf("error: %v", err)
 	}
 }
+
+// killed is bot as a replace with preserveData Never left it that was killed after
+// it deleted the container.
+func killed() *scene {
+	s := inOrder()
+	s.none("C V")
+	s.want.Workspaces[0].PreserveData = spec.PreserveNever
+	applied := s.want.Workspaces[0]
+	s.now.Records[0].Applied, s.now.Records[0].UpdatedAt = &applied, noon.Add(-time.Hour)
+	s.now.Trash = []state.Trashed{{Workspace: "bot", At: noon.Add(-time.Minute)}}
+	return s
+}
+
+func TestDataThatAKilledReplaceDiscardedReturnsWithItsSpec(t *testing.T) {
+	if got := killed().text(); !strings.Contains(got, "1. take back discarded data of bot") || strings.Contains(got, "WARNING") {
+		t.Errorf("plan:\n%s", got)
+	}
+}
+
+func TestDataThatAKilledReplaceDiscardedIsNotDeletedWithoutAWord(t *testing.T) {
+	s := killed()
+	s.want.Workspaces[0].User = "7"
+	if got := s.text(); !strings.HasPrefix(got, "WARNING: this deletes data of bot permanently") {
+		t.Errorf("plan:\n%s", got)
+	}
+}
+
+func TestTheWayBackHasTheDataThatAKilledReplaceDiscarded(t *testing.T) {
+	s := inOrder()
+	s.none("V")
+	s.now.Instances[0].CreatedAt = noon.Add(-time.Hour)
+	s.now.Trash = []state.Trashed{{Workspace: "bot", At: noon.Add(-time.Minute)}}
+	s.want.Workspaces[0].PreserveData, s.now.Instances[0].Applied.PreserveData = spec.PreserveNever, spec.PreserveNever
+	s.want.Workspaces[0].User = "7"
+	back := rollback(t, s, func(*state.State) {})
+	if got := steps(back); !strings.Contains(got, "take back discarded data of bot") {
+		t.Errorf("the way back:\n%s", got)
+	}
+}
+
+func TestTheWayBackTakesNoPortThatAnotherHasGot(t *testing.T) {
+	s := inOrder()
+	port := spec.Port{Host: 80, Container: 80, Protocol: "tcp"}
+	s.network(port)
+	s.want.Workspaces[0].User = "7"
+	p, err := plan.New(s.want, s.now, s.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.now.Networks = []state.Attachment{{Workspace: "other", Set: "s", Ports: []spec.Port{port}, Netns: 9}}
+	s.now.Instances = nil
+	_, err = plan.Rollback(p.Changes[0], s.now)
+	if err == nil || !strings.Contains(err.Error(), "port 80/tcp of the host is published by workspace other of set s") {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func TestAContainerWithoutItsRootFilesystemIsReplaced(t *testing.T) {
+	s := inOrder()
+	s.now.Instances[0].Damaged, s.now.Instances[0].Task = "its root filesystem is gone", state.Task{}
+	got := s.text()
+	for _, want := range []string{"container: its root filesystem is gone -> a new one", "delete container bot", "create container bot", "start bot"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in:\n%s", want, got)
+		}
+	}
+}

@@ -18,11 +18,13 @@ import (
 // Its error is a step that the world refused.
 func lower(f decide.Frame, d decide.Decision, w *World) (Change, error) {
 	b := newBuilder(f, d, w)
+	b.remember()
 	b.claim()
 	b.recordWish()
 	b.adopt()
 	b.fetch()
 	b.update()
+	b.tidy()
 	b.endProcess()
 	b.keepData()
 	b.replaceContainer()
@@ -87,12 +89,19 @@ func (b *builder) update() {
 	b.add(UpdateLabels{Container: b.Instance.ID, Set: b.frame.Set.Name, Host: b.frame.Now.Host, Spec: *b.Desired})
 }
 
+// tidy removes what an earlier change left in the trash, while the container shows
+// that this is not the data of the workspace: without it, nothing would.
+func (b *builder) tidy() {
+	if b.Instance != nil && b.Goal.Replaces() && b.Goal.Volume.From != decide.FromTrash && !b.CutShort() && len(b.world.Trash[b.Name]) > 0 {
+		b.add(EmptyTrash{Workspace: b.Name})
+	}
+}
+
 // endProcess ends the process of an instance that is deleted, stopped or
 // restarted. What is left of a process that has ended is removed with it.
 func (b *builder) endProcess() {
 	ends := b.Goal.Process == decide.StopProcess || b.Goal.Process == decide.PauseProcess || b.Goal.Process == decide.RestartProcess
 	if b.Instance != nil && (ends || b.Goal.Replaces()) && b.Instance.Task.Status != state.TaskNone {
-		b.disturb()
 		step := StopTask{Container: b.Instance.ID, GracePeriod: spec.Default().Stop.GracePeriod}
 		if was := b.Applied(); was != nil {
 			step.Signal, step.GracePeriod = was.Stop.Signal, was.Stop.GracePeriod
@@ -115,7 +124,11 @@ func (b *builder) keepData() {
 	case decide.PreserveVolume:
 		b.preserve()
 	case decide.DiscardVolume:
-		b.add(DiscardData{Workspace: b.Name, At: b.world.freeTime(b.Name)})
+		at := b.world.freeTime(b.Name)
+		if _, exists := b.world.Volumes[b.Name]; exists && b.change.Previous != nil {
+			b.change.Previous.Discarded = at
+		}
+		b.add(DiscardData{Workspace: b.Name, At: at})
 	}
 	if b.Goal.Volume.Away != decide.DiscardVolume {
 		b.bringBack() // before the container is deleted: if the run is cut, that tells the next plan that the data is needed
@@ -167,7 +180,6 @@ func (b *builder) moveData() {
 // container, each if that was decided.
 func (b *builder) replaceContainer() {
 	if b.Instance != nil && b.Goal.Replaces() {
-		b.disturb()
 		b.add(DeleteContainer{Container: b.Instance.ID})
 	}
 	if b.Goal.Volume.Away == decide.DiscardVolume {

@@ -25,6 +25,7 @@ import (
 	"encoding/json"
 	"iter"
 	"slices"
+	"time"
 
 	"carrel/plan/decide"
 	"carrel/plan/state"
@@ -76,10 +77,11 @@ func (c Change) Source() string {
 
 // Previous is a workspace as it is before a change.
 type Previous struct {
-	Spec    spec.Workspace
-	Image   string // the name in containerd's image store, by digest
-	Digest  string // of the image
-	Running bool
+	Spec      spec.Workspace
+	Image     string    // the name in containerd's image store, by digest
+	Digest    string    // of the image
+	Discarded time.Time // when its data was put into the trash; zero when it was not
+	Running   bool
 }
 
 // Options are the choices a person has in planning.

@@ -96,8 +96,9 @@ func checkPlan(t *testing.T, s *scene) {
 }
 
 // ambiguous reports whether the end depends on what a plan that was cut left:
-// two instances say that they are one workspace, or one runs though its spec
-// does not start it, which only its running tells.
+// two instances say that they are one workspace, one runs though its spec does not
+// start it, which only its running tells, or data is to be discarded and the record
+// says that it is not.
 func (s *scene) ambiguous() bool {
 	named := map[string]int{}
 	for _, c := range s.now.Instances {
@@ -106,6 +107,14 @@ func (s *scene) ambiguous() bool {
 		by := func(w spec.Workspace) bool { return w.Name == name && !w.AutoStart }
 		if named[name] > 1 || c.Task.Alive() && slices.ContainsFunc(s.want.Workspaces, by) {
 			return true
+		}
+	}
+	for _, r := range s.now.Records {
+		for _, w := range s.want.Workspaces {
+			if w.Name == r.Workspace && w.PreserveData == spec.PreserveNever && r.Applied != nil &&
+				(r.Applied.PreserveData != spec.PreserveNever || specText(&w) == specText(r.Applied)) {
+				return true
+			}
 		}
 	}
 	return false

@@ -100,7 +100,7 @@ func (r random) record(now *state.State, name string, base spec.Workspace) {
 		Source:    pick(r, base.Source, base.Source, base.Source, "", "-", "/other/"+name+".yaml"),
 		Container: pick(r, name, name, name, "", "agent-"+name, "lost"), Applied: pick(r, &applied, &applied, &applied, nil),
 		StoppedByUser: r.often(20), Gone: r.often(40), Version: int64(1 + r.IntN(5)),
-		CreatedAt: noon.Add(-10 * time.Hour), UpdatedAt: noon, // a record is older than all that it is about
+		CreatedAt: noon.Add(-10 * time.Hour), UpdatedAt: r.before(), // a record is older than all that it is about
 	}
 	if r.often(15) {
 		record.LastError = "no space"
@@ -140,6 +140,9 @@ func (r random) instances(now *state.State, name string, base spec.Workspace) {
 			}
 		}
 		c.Task = r.task()
+		if c.Volume == "/volumes/"+name && r.often(5) {
+			c.Damaged, c.Task = "its root filesystem is gone", state.Task{}
+		}
 		now.Instances = append(now.Instances, c)
 	}
 }

@@ -12,8 +12,8 @@ import (
 
 // Rollback plans the way back from a change that failed half-way: the previous
 // spec is desired, made from the very image that ran, and the process runs if it
-// did before. Data that the change discarded returns, and no other: the trash may
-// have what an earlier change discarded.
+// did before. Its data returns if this change, or one that was killed before it,
+// has discarded that. What else the trash has is not its data.
 func Rollback(failed Change, now state.State) (Change, error) {
 	previous := failed.Previous
 	now.Images = maps.Clone(now.Images)
@@ -22,7 +22,7 @@ func Rollback(failed Change, now state.State) (Change, error) {
 	}
 	now.Images[previous.Spec.Image] = state.Image{Name: previous.Image, Digest: cmp.Or(previous.Digest, previous.Image), Source: previous.Digest}
 	now.Trash = slices.DeleteFunc(slices.Clone(now.Trash), func(t state.Trashed) bool {
-		return !slices.Contains(failed.Steps, Step(DiscardData{Workspace: t.Workspace, At: t.At}))
+		return t.Workspace != failed.Workspace || !t.At.Equal(previous.Discarded)
 	})
 	f := decide.Frame{Set: spec.Set{Name: failed.Set, Workspaces: []spec.Workspace{previous.Spec}}, Now: now, Back: true}
 	host := newObserved(f)

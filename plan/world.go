@@ -76,7 +76,7 @@ func NewWorld(now state.State) *World {
 	for i := range now.Instances {
 		c := &now.Instances[i]
 		w.Instances[c.ID] = c
-		if c.Snapshot != "" {
+		if c.Snapshot != "" && c.Damaged == "" {
 			w.RootFilesystems[c.Snapshot] = nil
 		}
 		w.namespaces = max(w.namespaces, c.Task.Netns)

@@ -156,6 +156,11 @@ func (d *Driver) readOld(workspace string) (old *record, damaged bool, err error
 // namespace nothing is.
 func (d *Driver) release(ctx context.Context, workspace string, old *record, damaged bool) error {
 	if old != nil {
+		// A DEL that is cut short may leave an interface without its ports.
+		old.Detaching = true
+		if err := d.write(old); err != nil {
+			return err
+		}
 		return d.del(ctx, old)
 	}
 	if !damaged {

@@ -52,7 +52,7 @@ func (d *Driver) attachment(workspace string, links map[string]int) state.Attach
 		Workspace: workspace, Set: r.Set, Network: r.Network,
 		Addresses: r.Addresses, Ports: r.Ports, Netns: inode(r.Netns),
 	}
-	a.Broken = r.broken(a.Netns, links)
+	a.Broken = cmp.Or(r.broken(a.Netns, links), d.missingFile(r))
 	return a
 }
 

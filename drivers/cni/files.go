@@ -42,6 +42,17 @@ func (d *Driver) writeFiles(r *record) error {
 	return d.locked(func() error { return d.addHost(r) })
 }
 
+// missingFile says which of the files of writeFiles is gone: a container that
+// mounts it could not start. It is "" when none is.
+func (d *Driver) missingFile(r *record) string {
+	for _, path := range []string{filepath.Join(d.RunDir, resolvDir, r.Workspace), filepath.Join(d.RunDir, hostsDir, r.Set)} {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return path + " is gone"
+		}
+	}
+	return ""
+}
+
 // removeFiles undoes writeFiles. The run dir must be this driver's.
 func (d *Driver) removeFiles(workspace string) error {
 	if err := ifThere(os.Remove(filepath.Join(d.RunDir, resolvDir, workspace))); err != nil {

@@ -32,8 +32,9 @@ type record struct {
 	Network   string          `json:"network"`
 	Config    json.RawMessage `json:"config"` // the configuration list
 	Addresses []string        `json:"addresses,omitempty"`
-	Links     []link          `json:"links,omitempty"`  // interfaces of the host that the ADD made or used
-	Result    json.RawMessage `json:"result,omitempty"` // nil until the ADD returned
+	Links     []link          `json:"links,omitempty"`     // interfaces of the host that the ADD made or used
+	Result    json.RawMessage `json:"result,omitempty"`    // nil until the ADD returned
+	Detaching bool            `json:"detaching,omitempty"` // a DEL was begun: some of it may be done
 }
 
 // link is an interface of the host. The index tells it from one that was made
@@ -231,6 +232,9 @@ func (r *record) works() bool {
 func (r *record) broken(netns uint64, links map[string]int) string {
 	if r.Result == nil {
 		return "an attach was cut short"
+	}
+	if r.Detaching {
+		return "a detach was cut short"
 	}
 	if netns == 0 {
 		return "its network namespace is gone (a reboot?)"

@@ -25,7 +25,7 @@ func TestDeviceThatVanishedLeavesNothing(t *testing.T) {
 	if b.see("bot").ID != "" {
 		t.Error("a container is left")
 	}
-	left, err := b.Snapshots(t.Context())
+	left, _, err := b.Snapshots(t.Context())
 	if err != nil || len(left) > 0 {
 		t.Errorf("root filesystems are left: %v %v", left, err)
 	}

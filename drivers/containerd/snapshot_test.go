@@ -77,7 +77,7 @@ func TestRootFilesystemsWithoutContainerAreListed(t *testing.T) {
 	b.create("ours", name, nil)
 	want := func(keys ...string) {
 		t.Helper()
-		if got, err := b.Snapshots(t.Context()); err != nil || !slices.Equal(got, keys) {
+		if got, _, err := b.Snapshots(t.Context()); err != nil || !slices.Equal(got, keys) {
 			t.Errorf("without container are %q, %v, want %q", got, err, keys)
 		}
 	}

@@ -74,7 +74,7 @@ func (d *Driver) startAnew(ctx context.Context, s plan.StartTask, container clie
 			return err
 		}
 		if errdefs.IsNotFound(err) {
-			return fmt.Errorf("its root filesystem is gone (carrel delete %s, which preserves its data, and apply again): %w", s.Workspace, err)
+			return fmt.Errorf("its root filesystem is gone (apply its spec, which creates the container again and keeps its volume): %w", err)
 		}
 		if errdefs.IsDeadlineExceeded(err) && ctx.Err() == nil {
 			if err := d.killShims(s.Container); err != nil {

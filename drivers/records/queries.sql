@@ -24,7 +24,7 @@ DELETE FROM records WHERE workspace = $1 AND version = $2;
 INSERT INTO records (workspace, set_name, host, source, container, applied, held, last_error, version, created_at, updated_at, updated_by)
 VALUES ($1, $2, $3, $4, '', '', false, $5, 1, $6, $7, $8)
 ON CONFLICT (workspace) DO UPDATE
-SET last_error = excluded.last_error, version = records.version + 1, updated_at = excluded.updated_at, updated_by = excluded.updated_by
+SET last_error = excluded.last_error, version = records.version + 1, updated_by = excluded.updated_by
 WHERE records.set_name = excluded.set_name AND records.host = excluded.host;
 
 -- name: AddHistory :exec

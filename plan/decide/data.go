@@ -70,8 +70,20 @@ const (
 // the way back from a change that failed, data that it discarded returns.
 func (f Frame) fill(d *Decision) VolumeGoal {
 	switch {
-	case d.cutShort(), f.Back && !d.Data.Trash.IsZero():
+	case d.CutShort(), f.Back && !d.Data.Trash.IsZero():
 		return VolumeGoal{From: FromTrash}
+	case d.unfinished() && d.keepsDiscarded():
+		d.Because("its discarded data returns: the change that discarded it did not complete")
+		if d.Data.Volume { // of that change, or of somebody who imported data since
+			return VolumeGoal{Away: PreserveVolume, From: FromTrash}
+		}
+		return VolumeGoal{From: FromTrash}
+	case d.unfinished():
+		d.dataLoss(spec.PreserveNever) // as the change would have done
+		if d.Data.Volume {
+			return VolumeGoal{}
+		}
+		return d.fillAnew()
 	case d.Data.Volume:
 		return VolumeGoal{}
 	}
@@ -92,9 +104,22 @@ func (d *Decision) fillAnew() VolumeGoal {
 	return VolumeGoal{From: FromImage}
 }
 
-// cutShort reports whether a change that did not complete discarded the volume
+// unfinished reports whether data was discarded by a change that did not complete,
+// and whose instance is gone.
+func (s Subject) unfinished() bool {
+	return s.Instance == nil && s.Record != nil && s.Record.Container != "" && s.Record.Applied != nil && s.Data.Trash.After(s.Record.UpdatedAt)
+}
+
+// keepsDiscarded reports whether the data of an unfinished change is wanted after
+// all: the spec is the one that had it, or does not give data up.
+func (s Subject) keepsDiscarded() bool {
+	was := *s.Record.Applied
+	return len(compare(was, *s.Desired)) == 0 || was.PreserveData != spec.PreserveNever || s.Desired.PreserveData != spec.PreserveNever
+}
+
+// CutShort reports whether a change that did not complete discarded the volume
 // which the instance still mounts.
-func (s Subject) cutShort() bool {
+func (s Subject) CutShort() bool {
 	return s.Data.Place == InVolume && !s.Data.Volume && s.Data.Trash.After(s.Instance.CreatedAt)
 }
 
@@ -131,6 +156,8 @@ func (d *Decision) setAside() VolumeGoal {
 	case d.Data.Volume:
 		d.dataLoss(policy)
 		return VolumeGoal{Away: DiscardVolume}
+	case d.unfinished():
+		d.dataLoss(policy)
 	case within:
 		d.Cost = CostDataAtRisk
 		d.Because(fmt.Sprintf("preserveData is %s: the data in its container is deleted", policy))

@@ -179,7 +179,7 @@ func (f Frame) compare(d *Decision, applied spec.Workspace) {
 	if note != "" {
 		d.Notes = append(d.Notes, note)
 	}
-	d.Fields = slices.Concat(compare(applied, *d.Desired), image, d.changedDevices(f.Now.Devices))
+	d.Fields = slices.Concat(compare(applied, *d.Desired), image, d.changedDevices(f.Now.Devices), d.damage())
 	// During a rollback, an instance that was made after data was discarded belongs
 	// to the failed change.
 	discarded := f.Back && !d.Data.Trash.IsZero() && !d.Instance.CreatedAt.Before(d.Data.Trash)
@@ -387,7 +387,7 @@ func (f Frame) clean(d *Decision) {
 		d.then(ActionClean, CostNone, "its workspace is gone, and its network is still attached")
 		d.Goal.Process = StopProcess
 	}
-	if !d.Data.Trash.IsZero() && !d.cutShort() {
+	if !d.Data.Trash.IsZero() && !d.CutShort() {
 		d.then(ActionClean, CostNone, "its discarded data is not removed yet")
 	}
 }

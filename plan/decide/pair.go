@@ -145,7 +145,7 @@ func newIndex(f Frame) index {
 	for i := range f.Now.Networks {
 		a := &f.Now.Networks[i]
 		for _, p := range a.Ports {
-			if a.Set != f.Set.Name {
+			if a.Set != f.Set.Name || f.Back { // what comes back may be too late for its ports
 				x.publishing[p.Host] = append(x.publishing[p.Host], a)
 			}
 		}

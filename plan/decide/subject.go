@@ -47,6 +47,15 @@ func (s Subject) staleRecord() string {
 	return ""
 }
 
+// damage is that the instance can never start again. One whose process runs stays
+// until that ends.
+func (s Subject) damage() []Field {
+	if s.Instance.Damaged == "" || s.Instance.Task.Alive() {
+		return nil
+	}
+	return []Field{{Path: "container", Old: s.Instance.Damaged, New: "a new one", cost: CostReplace}}
+}
+
 // whyNotRunning is why the process of an instance has to be started.
 func whyNotRunning(t state.Task, now time.Time) string {
 	switch t.Status {

@@ -45,7 +45,7 @@ type Record struct {
 	LastError     string          // of the last apply; "" when it went well
 	Version       int64           // grows with each write; 0 has never been written
 	CreatedAt     time.Time
-	UpdatedAt     time.Time
+	UpdatedAt     time.Time // when the last change of the workspace succeeded
 }
 
 // Instance is a container of containerd's, and its task.
@@ -57,6 +57,7 @@ type Instance struct {
 	Applied    *spec.Workspace // kept in the container; nil when carrel did not make or adopt it
 	Found      *spec.Workspace // of a container without Applied: what its OCI spec amounts to
 	Snapshot   string          // the key of its root filesystem
+	Damaged    string          // why it can never start again; "" when it can
 	Image      string          // the name in containerd's image store, by digest when carrel made it
 	Digest     string          // of the image's manifest or index; "" when unknown
 	Volume     string          // the host folder mounted at the data path; "" when the data is in the root filesystem

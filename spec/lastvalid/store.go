@@ -97,7 +97,7 @@ func (s *Store) keep() error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(s.path, text, 0o600); err != nil {
+	if err := renameio.WriteFile(s.path, text, 0o600, renameio.WithTempDir(filepath.Dir(s.path))); err != nil {
 		return err
 	}
 	s.kept = text

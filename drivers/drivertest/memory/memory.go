@@ -249,9 +249,10 @@ func (h *Host) SaveFailure(_ context.Context, f state.Failure, history []state.E
 	r, ok := h.world.Records[f.Workspace]
 	if !ok {
 		r = state.Record{Workspace: f.Workspace, Set: f.Set, Host: f.Host, Source: f.Source, CreatedAt: h.now()}
+		r.UpdatedAt = r.CreatedAt
 	}
 	if r.Set == f.Set && r.Host == f.Host {
-		r.LastError, r.UpdatedAt = f.Error, h.now()
+		r.LastError = f.Error
 		r.Version++
 		h.world.Records[f.Workspace] = r
 	}
