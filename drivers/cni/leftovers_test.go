@@ -66,6 +66,13 @@ func TestLeftoversAreRepaired(t *testing.T) {
 			h.must(os.Truncate(h.recordFile("bot"), 0))
 			h.must(os.Remove(h.result("bot")))
 		}},
+		"detach cut short": {why: "detach was cut short", make: func(h *host) {
+			text, err := os.ReadFile(h.recordFile("bot"))
+			h.must(err)
+			h.must(os.WriteFile(h.recordFile("bot"), []byte(strings.Replace(string(text), "{", `{"detaching":true,`, 1)), 0o600))
+		}},
+		"hosts files lost":   {why: "is gone", make: func(h *host) { h.must(os.RemoveAll(filepath.Join(h.RunDir, "hosts"))) }},
+		"resolv.conf lost":   {why: "is gone", make: func(h *host) { h.must(os.RemoveAll(filepath.Join(h.RunDir, "resolv"))) }},
 		"owner file emptied": {why: "", make: func(h *host) { h.must(os.Truncate(filepath.Join(h.RunDir, "owner"), 0)) }},
 		"owner file lost":    {why: "", make: func(h *host) { h.must(os.Remove(filepath.Join(h.RunDir, "owner"))) }},
 		"record lost":        {why: "has no record", make: func(h *host) { h.must(os.RemoveAll(filepath.Join(h.StateDir, "networks"))) }},

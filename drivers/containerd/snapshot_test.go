@@ -91,6 +91,10 @@ func TestRootFilesystemsWithoutContainerAreListed(t *testing.T) {
 		want("alpha", "zeta")
 		return nil
 	}))
+	b.must(b.raw.SnapshotService("overlayfs").Remove(t.Context(), "ours"))
+	if _, without, err := b.Snapshots(t.Context()); err != nil || !without["ours"] || len(without) != 1 {
+		t.Errorf("without a root filesystem are %v, %v", without, err)
+	}
 	b.must(b.DeleteContainer(t.Context(), plan.DeleteContainer{Container: "ours"}))
 	want("alpha", "zeta")
 }

@@ -64,10 +64,11 @@ func (s *Store) Recall() error {
 	if err == nil {
 		err = json.Unmarshal(text, &stored{&s.memory, s.paths})
 	}
-	if err == nil {
-		s.kept = text
+	if err != nil {
+		return fmt.Errorf("%s: %w (remove it; the agent writes it again when all files are valid)", s.path, err)
 	}
-	return err
+	s.kept = text
+	return nil
 }
 
 // Load loads the specs of the store's paths, and keeps what counts. The error
