@@ -65,7 +65,7 @@ func (s *Store) Recall() error {
 		err = json.Unmarshal(text, &stored{&s.memory, s.paths})
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w (remove it; the agent writes it again when all files are valid)", s.path, err)
+		return fmt.Errorf("%s: %w", s.path, err)
 	}
 	s.kept = text
 	return nil

@@ -63,7 +63,7 @@ func TestStoreThatIsBroken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, fmt.Sprint(broken.Recall())); diff != "" {
+		if diff := cmp.Diff("state/a42a65b8fa9d.json: "+want, fmt.Sprint(broken.Recall())); diff != "" {
 			t.Errorf("%s:\n%s", text, diff)
 		}
 		spectest.Write(t, "a.yaml", said("half"))
