@@ -25,8 +25,8 @@ func disturbed(c plan.Change, failed int) bool {
 
 // rollBack looks again and brings the workspace to what it was before the
 // change: the same planner, with the previous spec as the desired one.
-func (r *run) rollBack(c plan.Change) ([]state.Entry, error) {
-	now, err := r.Observe(context.WithoutCancel(r.ctx))
+func (r *run) rollBack(ctx context.Context, c plan.Change) ([]state.Entry, error) {
+	now, err := r.Observe(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (r *run) rollBack(c plan.Change) ([]state.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	history, failed := r.steps(back, func() {})
+	history, failed := r.steps(ctx, back, func() {})
 	if failed != nil {
 		return history, fmt.Errorf("%s: %w", failed.Step, failed.Err)
 	}
@@ -50,8 +50,8 @@ func rolledBack(reason, err error) error {
 
 // note writes down why a change did not reach its end. A store that cannot
 // take it is one more failure.
-func (r *run) note(c plan.Change, failed *StepError, history []state.Entry) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), noteTimeout)
+func (r *run) note(ctx context.Context, c plan.Change, failed *StepError, history []state.Entry) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
 	var err error
 	if c.Recorded {

@@ -47,7 +47,7 @@ const settle = 100 * time.Millisecond
 // no further change is begun: fetching images is given up, and every change
 // that is past it is brought to its end.
 func (r *Runner) Run(ctx context.Context, p plan.Plan) error {
-	run := &run{Runner: *r, id: p.ID(), ctx: ctx, images: map[string]func() error{}}
+	run := &run{Runner: *r, id: p.ID(), images: map[string]func() error{}}
 	slots := make(chan struct{}, max(r.Parallel, 1))
 	var changes sync.WaitGroup
 	for _, c := range p.Changes {
@@ -59,7 +59,7 @@ func (r *Runner) Run(ctx context.Context, p plan.Plan) error {
 			run.leave()
 			continue
 		}
-		changes.Go(func() { run.change(c, sync.OnceFunc(func() { <-slots })) })
+		changes.Go(func() { run.change(ctx, c, sync.OnceFunc(func() { <-slots })) })
 	}
 	changes.Wait()
 	if run.left > 0 {
@@ -71,8 +71,7 @@ func (r *Runner) Run(ctx context.Context, p plan.Plan) error {
 // run is one run of a plan.
 type run struct {
 	Runner
-	id  string          // the plan's
-	ctx context.Context // ends when nothing new is to be begun
+	id string // the plan's
 
 	mu     sync.Mutex
 	images map[string]func() error // by step, each fetched once
@@ -84,10 +83,10 @@ type run struct {
 
 // change carries out the change of one workspace. It calls free once the task has
 // started, so that the next workspace can begin while this one is watched.
-func (r *run) change(c plan.Change, free func()) {
+func (r *run) change(ctx context.Context, c plan.Change, free func()) {
 	defer free()
 	began := time.Now()
-	failed := r.carryOut(c, free)
+	failed := r.carryOut(ctx, c, free)
 	if r.Ended == nil {
 		return
 	}
@@ -100,35 +99,35 @@ func (r *run) change(c plan.Change, free func()) {
 
 // carryOut runs the steps of a change and, when one fails, brings back what ran
 // before as far as that is possible.
-func (r *run) carryOut(c plan.Change, free func()) *StepError {
-	history, failed := r.steps(c, free)
+func (r *run) carryOut(ctx context.Context, c plan.Change, free func()) *StepError {
+	history, failed := r.steps(ctx, c, free)
 	if failed == nil {
 		return nil
 	}
-	if r.ctx.Err() != nil && errors.Is(failed.Err, context.Canceled) {
+	if ctx.Err() != nil && errors.Is(failed.Err, context.Canceled) {
 		r.leave()
 		return failed
 	}
 	if disturbed(c, failed.index) && r.Observe != nil {
-		undone, err := r.rollBack(c)
+		undone, err := r.rollBack(ctx, c)
 		history = append(history, undone...)
 		failed.Err = rolledBack(failed.Err, err)
 	}
 	r.fail(failed)
-	r.note(c, failed, history)
+	r.note(ctx, c, failed, history)
 	return failed
 }
 
 // steps runs the steps of a change in order, up to the first that fails. It
 // returns the entries that are not in the store yet.
-func (r *run) steps(c plan.Change, free func()) (history []state.Entry, failed *StepError) {
+func (r *run) steps(ctx context.Context, c plan.Change, free func()) (history []state.Entry, failed *StepError) {
 	for i, s := range c.Steps {
 		entry := state.Entry{
 			Time: time.Now().UTC(), Who: r.Who, Plan: r.id,
 			Workspace: c.Workspace, Action: string(c.Action), Reason: strings.Join(c.Reasons, "; "), Step: s.String(),
 		}
 		r.report(Event{Kind: Began, Workspace: c.Workspace, Step: s})
-		err := r.do(c.Workspace, s, append(history, entry), free)
+		err := r.do(ctx, c.Workspace, s, append(history, entry), free)
 		entry.Duration = time.Since(entry.Time)
 		if err != nil {
 			entry.Error = err.Error()
@@ -147,17 +146,17 @@ func (r *run) steps(c plan.Change, free func()) (history []state.Entry, failed *
 // do is the one switch over steps. What was begun is brought to its end even
 // when the run is to end, except for the fetching of images, which disturbs
 // nothing when it is given up.
-func (r *run) do(workspace string, s plan.Step, history []state.Entry, free func()) error {
-	ctx := context.WithoutCancel(r.ctx)
+func (r *run) do(interrupted context.Context, workspace string, s plan.Step, history []state.Entry, free func()) error {
+	ctx := context.WithoutCancel(interrupted)
 	switch s := s.(type) {
 	case plan.PullImage:
 		return r.once(s.String(), func() error {
-			return r.Runtime.PullImage(r.ctx, s, func(layer string, done, total int64) {
+			return r.Runtime.PullImage(interrupted, s, func(layer string, done, total int64) {
 				r.report(Event{Kind: Progress, Workspace: workspace, Step: s, Layer: layer, Bytes: done, Total: total})
 			})
 		})
 	case plan.ImportImage:
-		return r.once(s.Name, func() error { return r.Runtime.ImportImage(r.ctx, s) })
+		return r.once(s.Name, func() error { return r.Runtime.ImportImage(interrupted, s) })
 	case plan.CreateVolume:
 		return r.Runtime.ViewImage(ctx, s, func(root string, owner state.Owner) error {
 			return r.Volumes.CreateVolume(ctx, s, root, owner)
