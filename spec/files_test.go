@@ -143,7 +143,7 @@ func TestStandardInput(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{spectest.Workspace("a", "") + "---\n" + spectest.Workspace("b", ""), "a b"},
 		{spectest.Workspace("a", "  imag: x\n"), `-:6:3: unknown field "imag" in spec (did you mean "image"?)`},
-		{"", "-: no spec was found: nothing is taken as deleted (write a document of kind Workspace or WorkspaceSet)"},
+		{"", "-: no spec was found: nothing is deleted (write a document of kind Workspace or WorkspaceSet)"},
 	} {
 		stdin(t, c.text)
 		if diff := cmp.Diff(c.want, names("-", "-")); diff != "" {

@@ -272,9 +272,9 @@ func (f *finder) empty() {
 		}
 		hint := "write a document of kind Workspace or WorkspaceSet"
 		if at.folder {
-			hint = "a folder of specs has files that end in .yaml or .yml; one that shall have no workspace keeps its WorkspaceSet"
+			hint = "a folder of specs has files that end in .yaml or .yml; to delete every workspace of a set, keep the file with its WorkspaceSet"
 		}
-		f.Errors.Add(Pos{File: at.path}, hint, "no spec was found: nothing is taken as deleted")
+		f.Errors.Add(Pos{File: at.path}, hint, "no spec was found: nothing is deleted")
 		f.Unread = append(f.Unread, at.absolute, inside(at.absolute))
 	}
 }

@@ -58,7 +58,7 @@ type Source int
 
 // The sources.
 const (
-	NoSource      Source = iota // the volume is as it shall be
+	NoSource      Source = iota // the volume stays as it is
 	FromTrash                   // discarded by a change that did not complete
 	FromPreserved               // the preserved data that was chosen
 	FromLeftover                // what is left of an instance that is gone
