@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/errdefs"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"carrel/drivers/containerd/images"
 	"carrel/plan"
 	"carrel/plan/state"
 	"carrel/spec"
@@ -74,7 +75,7 @@ func (d *Driver) newContainer(ctx context.Context, s plan.CreateContainer, kept 
 		keep,
 	)
 	if err != nil && !errdefs.IsAlreadyExists(err) {
-		undo(ctx, func(ctx context.Context) error { return d.removeSnapshot(ctx, s.Container) })
+		images.CleanUp(ctx, func(ctx context.Context) error { return d.removeSnapshot(ctx, s.Container) })
 	}
 	return d.explain(err)
 }

@@ -15,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
@@ -51,10 +50,6 @@ type Driver struct {
 	*images.Store
 	client *client.Client
 }
-
-// cleanupTimeout limits work that undoes. It is of a context of its own, because the
-// call may have failed with its context.
-const cleanupTimeout = 10 * time.Second
 
 // Open connects. Its error says why containerd does not answer, and what to do.
 func Open(ctx context.Context, c Config) (*Driver, error) {
@@ -109,16 +104,6 @@ func (d *Driver) explain(err error) error {
 		return fmt.Errorf("containerd at %s does not answer (is it running?): %w", d.Address, err)
 	}
 	return err
-}
-
-// undo runs a function that cleans up, even when ctx has ended. What it cannot
-// remove, containerd collects when the lease expires.
-func undo(ctx context.Context, fn func(context.Context) error) {
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-	defer cancel()
-	if err := fn(own); err != nil {
-		log.G(ctx).WithError(err).Debug("clean up")
-	}
 }
 
 // volume is the host folder of a workspace's data.

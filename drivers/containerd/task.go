@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/moby/sys/signal"
 
+	"carrel/drivers/containerd/images"
 	"carrel/plan"
 	"carrel/plan/state"
 )
@@ -109,7 +110,7 @@ func (d *Driver) start(ctx context.Context, s plan.StartTask, container client.C
 		return inBrief(d.explain(err))
 	}
 	if err := task.Start(ctx); err != nil {
-		undo(ctx, func(ctx context.Context) error { return d.clear(ctx, container) })
+		images.CleanUp(ctx, func(ctx context.Context) error { return d.clear(ctx, container) })
 		return inBrief(d.explain(err))
 	}
 	return nil

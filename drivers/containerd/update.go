@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
 
+	"carrel/drivers/containerd/images"
 	"carrel/plan"
 	"carrel/plan/state"
 	"carrel/spec"
@@ -74,7 +75,7 @@ func (d *Driver) UpdateResources(ctx context.Context, s plan.UpdateResources) er
 		err = container.Update(ctx, client.UpdateContainerOpts(client.WithSpec(oci)))
 	}
 	if err != nil {
-		undo(ctx, func(ctx context.Context) error { return d.limitTask(ctx, container, was) })
+		images.CleanUp(ctx, func(ctx context.Context) error { return d.limitTask(ctx, container, was) })
 		return d.explain(err)
 	}
 	return nil

@@ -39,7 +39,7 @@ func (l *lease) release(ctx context.Context) {
 	defer l.mu.Unlock()
 	l.users--
 	if l.users == 0 {
-		cleanUp(ctx, l.end)
+		CleanUp(ctx, l.end)
 	}
 }
 
@@ -47,10 +47,10 @@ func (l *lease) release(ctx context.Context) {
 // the call may have failed with its context.
 const cleanupTimeout = 10 * time.Second
 
-// cleanUp runs a function that removes what a call needed only while it ran, even
+// CleanUp runs a function that removes what a call needed only while it ran, even
 // when ctx has ended. What it cannot remove, containerd collects when the lease
 // expires.
-func cleanUp(ctx context.Context, remove func(context.Context) error) {
+func CleanUp(ctx context.Context, remove func(context.Context) error) {
 	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	if err := remove(own); err != nil {

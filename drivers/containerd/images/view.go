@@ -80,7 +80,7 @@ func (s *Store) viewing(ctx context.Context, name string, fn func(root, user str
 	if err != nil {
 		return fmt.Errorf("view of image %s: %w", name, s.config.Explain(err))
 	}
-	defer cleanUp(ctx, func(ctx context.Context) error { return snapshots.Remove(ctx, key) })
+	defer CleanUp(ctx, func(ctx context.Context) error { return snapshots.Remove(ctx, key) })
 	return s.views.mounted(ctx, mounts, func(root string) error { return fn(root, whole.Config.User) })
 }
 
