@@ -221,3 +221,27 @@ func TestAContainerWithoutItsRootFilesystemIsReplaced(t *testing.T) {
 		}
 	}
 }
+
+// While the spec of a workspace has an error, nothing may remove the data that a
+// killed replace discarded: nobody has said that it is not wanted.
+func TestDataThatAKilledReplaceDiscardedStaysWhileSpecsHaveErrors(t *testing.T) {
+	s := killed()
+	s.want.Workspaces, s.want.Invalid = nil, []string{"/specs/bot.yaml"}
+	if got := s.text(); !strings.HasPrefix(got, "Nothing to do") {
+		t.Errorf("plan:\n%s", got)
+	}
+}
+
+func TestDeletingWhatAKilledReplaceDiscardedIsADataLoss(t *testing.T) {
+	for name, s := range map[string]*scene{"container deleted": killed(), "container left": inOrder()} {
+		if name == "container left" {
+			s.none("V")
+			s.now.Instances[0].CreatedAt, s.now.Instances[0].Applied.PreserveData = noon.Add(-time.Hour), spec.PreserveNever
+			s.now.Trash = []state.Trashed{{Workspace: "bot", At: noon.Add(-time.Minute)}}
+		}
+		s.none("D")
+		if got := s.text(); !strings.HasPrefix(got, "WARNING: this deletes data of bot permanently") {
+			t.Errorf("%s: plan:\n%s", name, got)
+		}
+	}
+}

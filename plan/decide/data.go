@@ -12,7 +12,6 @@ import (
 type Data struct {
 	Volume bool // it is there
 	Place  Place
-	Folder string // of the host, with InFolder
 
 	Preserved time.Time // the newest that the set may restore; zero when there is none
 	Owner     string    // the set of that
@@ -156,7 +155,7 @@ func (d *Decision) setAside() VolumeGoal {
 	case d.Data.Volume:
 		d.dataLoss(policy)
 		return VolumeGoal{Away: DiscardVolume}
-	case d.unfinished():
+	case d.CutShort(), d.unfinished(): // a change that was killed has discarded it, and not deleted it
 		d.dataLoss(policy)
 	case within:
 		d.Cost = CostDataAtRisk

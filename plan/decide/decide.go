@@ -387,7 +387,7 @@ func (f Frame) clean(d *Decision) {
 		d.then(ActionClean, CostNone, "its workspace is gone, and its network is still attached")
 		d.Goal.Process = StopProcess
 	}
-	if !d.Data.Trash.IsZero() && !d.CutShort() {
+	if !d.Data.Trash.IsZero() && !d.CutShort() && !d.unfinished() {
 		d.then(ActionClean, CostNone, "its discarded data is not removed yet")
 	}
 }
