@@ -245,3 +245,18 @@ func TestDeletingWhatAKilledReplaceDiscardedIsADataLoss(t *testing.T) {
 		}
 	}
 }
+
+func TestImportPreservesWhatAKilledReplaceDiscarded(t *testing.T) {
+	p, err := plan.Import(killed().now, "bot", "/backup.tar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `extract data of bot from /backup.tar
+take back discarded data of bot
+preserve data of bot
+use extracted data as volume of bot
+note in the history of bot`
+	if got := steps(p.Changes[0]); got != want {
+		t.Errorf("steps:\n%s", got)
+	}
+}

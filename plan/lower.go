@@ -120,6 +120,10 @@ func (b *builder) keepData() {
 		b.preserve() // it may be older than what is moved: a run that was cut short made it
 		b.moveData()
 	}
+	if b.Goal.Volume.Recover {
+		b.preserve()
+		b.add(RecoverData{Workspace: b.Name, At: b.Data.Trash})
+	}
 	switch b.Goal.Volume.Away {
 	case decide.PreserveVolume:
 		b.preserve()

@@ -36,6 +36,7 @@ const (
 type VolumeGoal struct {
 	Extract string            // an archive is unpacked first, beside the volume
 	Move    bool              // what the instance keeps elsewhere becomes the volume; a volume that is there is preserved
+	Recover bool              // what a killed change discarded becomes the volume; a volume that is there is preserved
 	Away    Away              // what becomes of the volume
 	From    Source            // what the volume is made from
 	Forget  bool              // the chosen preserved data is deleted
