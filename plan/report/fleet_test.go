@@ -56,7 +56,7 @@ func TestFleetPlansEachHostFromItsObservation(t *testing.T) {
 	if !v.Empty() {
 		t.Error("the plan is not empty")
 	}
-	valid(t, v)
+	valid(t, "fleet", v)
 }
 
 func TestFleetOfOneHostGetsWorkspacesWithoutAHost(t *testing.T) {
@@ -67,23 +67,23 @@ func TestFleetOfOneHostGetsWorkspacesWithoutAHost(t *testing.T) {
 	if text := v.Text(); !strings.Contains(text, "+ free: create") || v.Empty() {
 		t.Errorf("plan:\n%s", text)
 	}
-	valid(t, v)
+	valid(t, "fleet", v)
 }
 
-// valid checks a plan of all hosts against its schema.
-func valid(t *testing.T, v report.FleetPlan) {
+// valid checks a value against one of the schemas of plans, "plan" or "fleet".
+func valid(t *testing.T, name string, v any) {
 	t.Helper()
 	compiler := jsonschema.NewCompiler()
-	for name, text := range map[string][]byte{"https://carrel.dev/schema/plan.schema.json": schema.Plan, "https://carrel.dev/schema/fleet.schema.json": schema.Fleet} {
+	for url, text := range map[string][]byte{"https://carrel.dev/schema/plan.schema.json": schema.Plan, "https://carrel.dev/schema/fleet.schema.json": schema.Fleet} {
 		document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 		if err == nil {
-			err = compiler.AddResource(name, document)
+			err = compiler.AddResource(url, document)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	compiled, err := compiler.Compile("https://carrel.dev/schema/fleet.schema.json")
+	compiled, err := compiler.Compile("https://carrel.dev/schema/" + name + ".schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}
