@@ -108,6 +108,14 @@ func orphan(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(containerOf(ts, args[0]).Delete(ctx))
 }
 
+// lose-root NAME deletes the root filesystem of a container, and leaves the container.
+func loseRoot(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, c := context.Background(), clientOf(ts)
+	_, err := taskOf(ts, args[0]).Delete(ctx, client.WithProcessKill)
+	ts.Check(err)
+	ts.Check(c.SnapshotService("overlayfs").Remove(ctx, args[0]))
+}
+
 // get ADDRESS prints what a TCP server on the host sends.
 func get(ts *testscript.TestScript, neg bool, args []string) {
 	conn, err := net.Dial("tcp", args[0])
