@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +11,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -140,15 +143,39 @@ func killTask(ts *testscript.TestScript, _ bool, args []string) {
 	<-exited
 }
 
-// delete-container ID deletes a container and its task without carrel.
+// delete-container ID deletes a container and its task without carrel. An agent may
+// start the task anew meanwhile, so it is done again until the container is gone.
 func deleteContainer(ts *testscript.TestScript, _ bool, args []string) {
-	ctx := tb(ts).Context()
-	c := container(ts, args[0])
-	if task, err := c.Task(ctx, nil); err == nil {
-		_, err := task.Delete(ctx, client.WithProcessKill)
-		ts.Check(err)
+	container(ts, args[0])
+	limit := time.After(patience)
+	for {
+		err := deleteOnce(tb(ts).Context(), clientOf(ts), args[0])
+		if errdefs.IsNotFound(err) {
+			return
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-limit:
+			ts.Fatalf("container %s is not gone: %v", args[0], err)
+		}
 	}
-	ts.Check(c.Delete(ctx, client.WithSnapshotCleanup))
+}
+
+// deleteOnce is "not found" when the container is gone.
+func deleteOnce(ctx context.Context, c *client.Client, id string) error {
+	container, err := c.LoadContainer(ctx, id)
+	if err != nil {
+		return err
+	}
+	if task, err := container.Task(ctx, nil); err == nil {
+		if _, err := task.Delete(ctx, client.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+	}
+	if err := container.Delete(ctx, client.WithSnapshotCleanup); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return nil
 }
 
 // tmpfs DIR SIZE mounts a small filesystem until the script ends.
