@@ -102,7 +102,8 @@ func image(ts *testscript.TestScript, version string, args []string) v1.Image {
 	if len(args) > 0 {
 		config.Entrypoint = append([]string{"/guest"}, args...)
 	}
-	return drivertest.Image(tb(ts), config, drivertest.Folder("data", 0o750, 1000), drivertest.File("data/seed", 0o640, 1000, version))
+	return drivertest.Image(tb(ts), config, drivertest.Folder("data", 0o750, 1000), drivertest.File("data/seed", 0o640, 1000, version),
+		drivertest.Folder("run", 0o755, 0), drivertest.Folder("run/guest", 0o755, 1000))
 }
 
 // archive FILE VERSION [ARG...] writes an image as an OCI archive.
