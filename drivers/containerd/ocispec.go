@@ -34,6 +34,7 @@ func (d *Driver) spec(s plan.CreateContainer, image client.Image) []oci.SpecOpts
 	opts := []oci.SpecOpts{
 		oci.WithDefaultSpec(),
 		oci.WithoutRunMount, // images have folders in /run, which a tmpfs would hide
+		withoutRlimits,
 		known("the user that the image itself names is not in it (correct the image)", command(w, image)),
 		oci.WithEnv(environment(w.Env)),
 	}
@@ -77,6 +78,14 @@ func command(w spec.Workspace, image client.Image) oci.SpecOpts {
 		return oci.WithImageConfigArgs(image, w.Args)
 	}
 	return oci.WithImageConfig(image)
+}
+
+// withoutRlimits removes the limit of open files that containerd's client adds: 1024,
+// which databases exceed. A process gets the limits of the daemon, as those of Docker
+// and Kubernetes do.
+func withoutRlimits(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+	s.Process.Rlimits = nil
+	return nil
 }
 
 func environment(all []spec.EnvVar) []string {
