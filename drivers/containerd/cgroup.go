@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"carrel/plan/state"
@@ -55,6 +57,25 @@ func countsSwap(root string) bool {
 		}
 	}
 	return true
+}
+
+// ownGroups lets processes read their own control groups, in which the JVM, .NET and
+// Go look for their limits. They see no others: with version 2 of control groups they
+// get a namespace, with version 1 the runtime mounts only those of the container.
+func ownGroups(root string) oci.SpecOpts {
+	mount := oci.WithMounts([]specs.Mount{{
+		Type: "cgroup", Source: "cgroup", Destination: groupRoot, Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"},
+	}})
+	if !unified(root) {
+		return mount
+	}
+	return oci.Compose(mount, oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.CgroupNamespace}))
+}
+
+// unified reports whether a folder has version 2 of control groups.
+func unified(root string) bool {
+	var stat unix.Statfs_t
+	return unix.Statfs(root, &stat) == nil && stat.Type == unix.CGROUP2_SUPER_MAGIC
 }
 
 // measured adds to a task what the kernel knows about it. The group of a task exists

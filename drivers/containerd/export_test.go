@@ -7,4 +7,5 @@ var (
 	CountsSwap = countsSwap
 	Held       = unreclaimable
 	Counter    = counter
+	OwnGroups  = ownGroups
 )

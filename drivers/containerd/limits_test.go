@@ -6,12 +6,16 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/oci"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"carrel/drivers/containerd"
 	"carrel/plan"
@@ -186,6 +190,35 @@ func TestLimitsThatChangedInTheTaskOnly(t *testing.T) {
 	b.limit("cut", to)
 	if kept := b.see("cut").Applied.Resources.Limits; kept != was {
 		t.Errorf("the limits were kept before the step that keeps them: %+v", kept)
+	}
+}
+
+// In version 2 of control groups, a namespace hides the groups of others.
+func TestControlGroupsInContainers(t *testing.T) {
+	v2 := t.TempDir()
+	if err := unix.Mount("cgroup2", v2, "cgroup2", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(v2, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, test := range []struct{ root, want string }{{t.TempDir(), "[]"}, {v2, "[{cgroup }]"}} {
+		var s oci.Spec
+		if err := containerd.OwnGroups(test.root)(t.Context(), nil, nil, &s); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Mounts) != 1 || s.Mounts[0].Destination != "/sys/fs/cgroup" || !slices.Contains(s.Mounts[0].Options, "ro") {
+			t.Errorf("%s: the mounts are %+v", test.root, s.Mounts)
+		}
+		var namespaces []specs.LinuxNamespace
+		if s.Linux != nil {
+			namespaces = s.Linux.Namespaces
+		}
+		if got := fmt.Sprint(namespaces); got != test.want {
+			t.Errorf("%s: the namespaces are %s, want %s", test.root, got, test.want)
+		}
 	}
 }
 

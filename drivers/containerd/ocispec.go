@@ -35,6 +35,7 @@ func (d *Driver) spec(s plan.CreateContainer, image client.Image) []oci.SpecOpts
 		oci.WithDefaultSpec(),
 		oci.WithoutRunMount, // images have folders in /run, which a tmpfs would hide
 		withoutRlimits,
+		ownGroups(groupRoot),
 		known("the user that the image itself names is not in it (correct the image)", command(w, image)),
 		oci.WithEnv(environment(w.Env)),
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	args := append(os.Args[1:], "", "")
+	args := append(os.Args[1:], "", "", "")
 	switch args[0] {
 	case "serve":
 		serve()
@@ -45,7 +45,7 @@ func main() {
 			time.Sleep(time.Millisecond)
 		}
 	default:
-		if probe(args[0], args[1]) {
+		if probe(args[0], args[1], args[2]) {
 			return
 		}
 		check(fmt.Errorf("guest does not know %q", args[0]))

@@ -8,13 +8,14 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
 
 // probe runs a command that a limit or a mount may refuse. It reports whether it knows
 // the command.
-func probe(command, arg string) bool {
+func probe(command, arg, other string) bool {
 	switch command {
 	case "eat":
 		eat(arg)
@@ -39,12 +40,24 @@ func probe(command, arg string) bool {
 		text, err := os.ReadFile(arg)
 		check(err)
 		fmt.Print(string(text))
+	case "group": // a file of its own control group, by its name in version 1 and in version 2
+		group(arg, other)
 	case "write":
 		check(os.WriteFile(arg, []byte("written"), 0o600))
 	default:
 		return false
 	}
 	return true
+}
+
+func group(v1, v2 string) {
+	controller, _, _ := strings.Cut(v1, ".")
+	text, err := os.ReadFile("/sys/fs/cgroup/" + controller + "/" + v1)
+	if err != nil {
+		text, err = os.ReadFile("/sys/fs/cgroup/" + v2)
+	}
+	check(err)
+	fmt.Print(string(text))
 }
 
 // eat uses so many MiB of memory.
