@@ -25,6 +25,10 @@ func (d *Driver) CreateContainer(ctx context.Context, s plan.CreateContainer) er
 	if err != nil {
 		return err
 	}
+	// What is kept and compared is what is written.
+	if s.Spec, err = s.Spec.Expanded(); err != nil {
+		return err
+	}
 	existing, err := d.client.ContainerService().Get(ctx, s.Container)
 	switch {
 	case err == nil && bytes.Equal(existing.Extensions[extensionApplied].GetValue(), kept):

@@ -49,6 +49,7 @@ func (d *Driver) found(ctx context.Context, c containers.Container) (*spec.Works
 			})
 		}
 	}
+	w = w.Escaped()
 	return &w, volume, nil
 }
 

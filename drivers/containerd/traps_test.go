@@ -150,7 +150,7 @@ func TestForeignContainerIsFound(t *testing.T) {
 	b := shared(t)
 	name := b.load(image(t, v1.Config{Env: []string{"PATH=/", "A=B"}}))
 	w := func(w *spec.Workspace) {
-		w.Args = []string{"serve", "more"}
+		w.Args = []string{"serve", "more", "$$(X)", "$$$$"}
 		w.Env = []spec.EnvVar{{Name: "X", Value: "Y"}}
 		w.Mounts = []spec.Mount{{Source: b.dir, Target: "/host", ReadOnly: true}}
 	}
