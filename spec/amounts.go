@@ -13,6 +13,7 @@ import (
 const (
 	maxGrace  = time.Hour // that a task may take to end
 	minMemory = 4 << 20   // what the runtime itself needs to start a process
+	minCPU    = 10        // thousandths of a core: a millisecond in each period, the least that the kernel takes
 	maxCPU    = 1_000_000 // cores: more than any host has
 )
 
@@ -59,6 +60,8 @@ func wrongAmount(name, text string) (what, hint string) {
 		return ", and must be more than nothing", "leave it out for no limit"
 	case q.Cmp(*most) > 0:
 		return ": more than any host has", "leave it out for no limit"
+	case name == "cpu" && q.MilliValue() < minCPU:
+		return ": less than the kernel can give", "write at least 10m"
 	case name == "memory" && q.Value() < minMemory:
 		return ": too little for any process", "did you forget a unit, such as Mi?"
 	}

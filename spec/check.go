@@ -1,13 +1,16 @@
 package spec
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -32,6 +35,7 @@ func (c checker) check() {
 	c.paths()
 	c.user()
 	c.env()
+	c.process()
 	c.network()
 	c.signal()
 }
@@ -137,8 +141,12 @@ func (c checker) paths() {
 	c.DataPath = c.clean("dataPath", c.DataPath)
 	if c.WorkingDir != "" {
 		c.WorkingDir = c.clean("workingDir", c.WorkingDir)
+		if c.WorkingDir != "/dev/shm" && !strings.HasPrefix(c.WorkingDir, "/dev/shm/") {
+			c.notBelow("workingDir", c.WorkingDir, "/proc", "/sys", "/dev") // where the runtime cannot make it
+		}
 	}
 	c.notSystem("dataPath", c.DataPath)
+	c.notIn("dataPath", c.DataPath, resolveFiles...)
 	seen := map[string]string{c.DataPath: "dataPath"} // what is mounted there
 	for i := range c.Mounts {
 		m := &c.Mounts[i]
@@ -146,6 +154,7 @@ func (c checker) paths() {
 		m.Source = c.clean(source, m.Source)
 		m.Target = c.clean(target, m.Target)
 		c.notSystem(target, m.Target)
+		c.notBelow(target, m.Target, resolveFiles...)
 		if other, twice := seen[m.Target]; twice && !c.unknown(other) {
 			c.report(target, "choose another path", "%s is %s, which is %s already", c.name(target), m.Target, c.name(other))
 		}
@@ -153,35 +162,75 @@ func (c checker) paths() {
 	}
 }
 
+// The longest paths that Linux resolves, and their parts. The runtime puts the path of
+// the root filesystem before those of a container.
+const (
+	maxPath = 3 << 10
+	maxPart = 255
+)
+
 // clean is a path without dots and doubled slashes. A path with .. is an error:
 // people misread what it means.
 func (c checker) clean(at, value string) string {
-	if strings.ContainsRune(value, 0) {
-		c.report(at, "take it out", "%s has a NUL byte", c.name(at))
-	}
 	for part := range strings.SplitSeq(value, "/") {
-		if part == ".." {
+		switch {
+		case part == "..":
 			c.report(at, "write the path it leads to", "%s is %q, which climbs with ..", c.name(at), value)
+		case len(part) > maxPart:
+			c.report(at, "shorten it", "%s has a part of %d bytes, and must have at most %d in each", c.name(at), len(part), maxPart)
 		}
+	}
+	if len(value) > maxPath {
+		c.report(at, "shorten it", "%s has %d bytes, and must have at most %d", c.name(at), len(value), maxPath)
 	}
 	return path.Clean(value)
 }
 
 func (c checker) notSystem(at, value string) {
-	for _, system := range []string{"/proc", "/sys", "/dev"} {
-		if value == "/" || value == system || strings.HasPrefix(value, system+"/") {
-			c.report(at, "choose a path such as /data", "%s is %s, which belongs to the system", c.name(at), value)
-			return
+	if value == "/" {
+		c.ofSystem(at, value)
+	}
+	c.notIn(at, value, "/proc", "/sys", "/dev")
+}
+
+// resolveFiles are files that carrel mounts into containers.
+var resolveFiles = []string{"/etc/resolv.conf", "/etc/hosts"}
+
+// notIn reports a path that is one of those of the system, or below one.
+func (c checker) notIn(at, value string, reserved ...string) {
+	if slices.Contains(reserved, value) {
+		c.ofSystem(at, value)
+	}
+	c.notBelow(at, value, reserved...)
+}
+
+func (c checker) notBelow(at, value string, reserved ...string) {
+	for _, path := range reserved {
+		if strings.HasPrefix(value, path+"/") {
+			c.ofSystem(at, value)
 		}
 	}
+}
+
+func (c checker) ofSystem(at, value string) {
+	c.report(at, "choose a path such as /data", "%s is %s, which belongs to the system", c.name(at), value)
 }
 
 // user is a name or number of a user, and perhaps of a group.
 var user = regexp.MustCompile(`^[^:\s\pC-]([^:\s\pC]*)(:[^:\s\pC-][^:\s\pC]*)?$`)
 
+// maxUser is the highest number of a user or group that containerd and runc accept.
+const maxUser = math.MaxInt32
+
 func (c checker) user() {
 	if c.User != "" && !user.MatchString(c.User) {
 		c.report("user", "write user or user:group, by names or numbers", "%s is %q", c.name("user"), c.User)
+	}
+	for part := range strings.SplitSeq(c.User, ":") {
+		number, err := strconv.ParseInt(part, 10, 64)
+		if errors.Is(err, strconv.ErrRange) || err == nil && number > maxUser {
+			c.report("user", "choose a lower number", "%s is %q, and numbers of users and groups end at %d", c.name("user"), c.User, maxUser)
+		}
 	}
 }
 
@@ -192,10 +241,20 @@ func (c checker) env() {
 		if seen[v.Name] {
 			c.report(at+".name", "keep one of them", "environment variable %s is here twice", v.Name)
 		}
-		if strings.ContainsRune(v.Value, 0) {
-			c.report(at+".value", "take it out", "the value of environment variable %s has a NUL byte", v.Name)
-		}
 		seen[v.Name] = true
+	}
+}
+
+// process checks what the process is started with.
+func (c checker) process() {
+	if len(c.Command) > 0 && c.Command[0] == "" {
+		c.report("command[0]", "write the path of a program", "%s is empty", c.name("command[0]"))
+	}
+	var large TooLarge
+	if _, err := c.Expanded(); errors.As(err, &large) {
+		for _, field := range large {
+			c.report(field.Path, "put it into a file, and mount that", "%s %s", c.name(field.Path), field.What)
+		}
 	}
 }
 
@@ -260,7 +319,7 @@ func (c checker) hostIP(at string, p *Port) {
 // unspecified address is every address of the host, whose form is "".
 func HostIP(text string) (form string, ok bool) {
 	ip, err := netip.ParseAddr(text)
-	if err != nil {
+	if err != nil || ip.Zone() != "" {
 		return "", false
 	}
 	if ip.Unmap().IsUnspecified() {

@@ -127,6 +127,8 @@ func explain(v violation, why jsonschema.ErrorKind, errs *Errors) {
 		errs.Add(at, fmt.Sprintf("write %v", k.Want), "%s is %s, and must be %q", name, written(k.Got), fmt.Sprint(k.Want))
 	case *kind.Pattern:
 		errs.Add(at, patternHint(v), "%s is %q", name, unassigned(name, k.Got))
+	case *kind.Not:
+		errs.Add(at, "choose another", "%s is %q, which is reserved", name, v.value.raw)
 	case *kind.MinLength:
 		errs.Add(at, "fill it in, or take it out", "%s is empty", name)
 	case *kind.MaxLength:
@@ -195,6 +197,9 @@ func patternHint(v violation) string {
 	}
 	if slices.Contains(v.location, "env") {
 		return "a variable's name has letters, digits and _, and does not begin with a digit"
+	}
+	if last == "name" && strings.Contains(v.value.raw, "--") {
+		return "a name has single dashes, between letters or digits"
 	}
 	return "a name has lower-case letters, digits and dashes, and begins and ends with a letter or digit"
 }

@@ -16,7 +16,7 @@ import (
 // file cannot grow without end.
 const (
 	maxDepth   = 64
-	maxAliased = 10_000
+	maxAliased = 10_000 // values; each KiB of a text counts as one more
 )
 
 // Node is a value of a YAML document, with its place. It is what JSON can
@@ -96,7 +96,7 @@ func decode(decoder *yaml.Decoder, node *yaml.Node) (err error) {
 func (r *reader) node(n *yaml.Node, depth int, aliased bool) *Node {
 	at := Pos{r.file, n.Line, n.Column}
 	if aliased {
-		r.aliased++
+		r.aliased += 1 + len(n.Value)>>10
 	}
 	if depth > maxDepth || r.aliased > maxAliased {
 		if !r.endless {

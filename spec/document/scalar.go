@@ -5,6 +5,7 @@ import (
 	"math"
 	"regexp"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
@@ -21,6 +22,9 @@ func (r *reader) scalar(n *yaml.Node, at Pos) *Node {
 	wrong := func(hint, what string) *Node {
 		t.Reject(r.errs, hint, "%s", what)
 		return t
+	}
+	if strings.ContainsRune(n.Value, 0) {
+		return wrong("take it out", "this text has a NUL byte, which no path, argument or variable can have")
 	}
 	switch n.Tag {
 	case "!!null":
