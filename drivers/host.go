@@ -206,14 +206,21 @@ func (h *Host) devices(ctx context.Context, want []spec.Workspace) (state.Device
 	return h.Devices.Devices(ctx)
 }
 
-// absent are the mount sources that the host does not have.
+// absent are the mount sources, and the mount points in them, that the host does not
+// have.
 func absent(want []spec.Workspace) map[string]bool {
 	missing := map[string]bool{}
+	note := func(path string) {
+		if gone(path) {
+			missing[path] = true
+		}
+	}
 	for _, w := range want {
 		for _, m := range w.Mounts {
-			if gone(m.Source) {
-				missing[m.Source] = true
-			}
+			note(m.Source)
+		}
+		for _, p := range w.MountPoints() {
+			note(p.Path)
 		}
 	}
 	return missing

@@ -527,6 +527,22 @@ func TestDecisions(t *testing.T) {
 			s.want.Workspaces[0].Mounts = []spec.Mount{{Source: "/srv/models", Target: "/models"}}
 			s.now.Absent = map[string]bool{"/srv/models": true}
 		}, []string{"error:", "this host has no /srv/models (create it, or correct the path)"}},
+		{"a mount point that is not here", func(s *scene) {
+			s.want.Workspaces[0].DataPath = "/models/data"
+			s.want.Workspaces[0].Mounts = []spec.Mount{{Source: "/srv/models", Target: "/models", ReadOnly: true}}
+			s.now.Absent = map[string]bool{"/srv/models/data": true}
+		}, []string{"error:", "/models/data is within /models, which is mounted read-only from /srv/models, and that has no such path (create /srv/models/data, or choose another path)"}},
+		{"a mount point that can be made", func(s *scene) {
+			s.want.Workspaces[0].DataPath = "/models/data"
+			s.want.Workspaces[0].Mounts = []spec.Mount{{Source: "/srv/models", Target: "/models"}}
+			s.now.Absent = map[string]bool{"/srv/models/data": true}
+		}, []string{"bot: replace", "dataPath: /data -> /models/data"}},
+		{"the name of the host", func(s *scene) {
+			s.now.Host = "gpu-01.example.com"
+			second := wanted("gpu-01")
+			second.Network.Mode = spec.NetworkCNI
+			s.want.Workspaces = append(s.want.Workspaces, second)
+		}, []string{"error:", "gpu-01 is the name of this host, which the other workspaces of the set could no longer reach (give it another name)"}},
 		{"a device", func(s *scene) {
 			s.want.Workspaces[0].Devices = []string{"a/b=c"}
 			s.now.Devices = state.Devices{Found: map[string]string{"a/b=c": "1"}, Warnings: []string{"x.json: broken"}}

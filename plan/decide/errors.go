@@ -24,13 +24,11 @@ func (f Frame) impossible(s Subject) (errs spec.Errors) {
 			errs.Add(w.At(at("devices", i)), listDevices(f.Now.Devices), "this host has no device %q", name)
 		}
 	}
-	for i, m := range w.Mounts {
-		if f.Now.Absent[m.Source] {
-			errs.Add(w.At(at("mounts", i)+".source"), "create it, or correct the path", "this host has no %s", m.Source)
-		}
-	}
+	f.wrongMounts(*w, &errs)
 	c, name := s.Instance, w.At("metadata.name")
 	switch {
+	case c == nil && s.Applied() == nil && w.Network.Mode == spec.NetworkCNI && s.Name == shortName(f.Now.Host):
+		errs.Add(name, "give it another name", "%s is the name of this host, which the other workspaces of the set could no longer reach", s.Name)
 	case c != nil && c.Unreadable != "":
 		errs.Add(name, "", "container %s: %s", c.ID, c.Unreadable)
 	case c != nil && c.Workspace == "" && c.Applied == nil && s.Data.Volume:
@@ -41,6 +39,27 @@ func (f Frame) impossible(s Subject) (errs spec.Errors) {
 			"the volume of workspace %s, %s/%s, is missing", s.Name, f.Now.VolumesDir, s.Name)
 	}
 	return errs
+}
+
+// shortName is a host name without its domain.
+func shortName(host string) string {
+	name, _, _ := strings.Cut(host, ".")
+	return name
+}
+
+// wrongMounts reports what the mounts of a workspace need and the host does not have.
+func (f Frame) wrongMounts(w spec.Workspace, errs *spec.Errors) {
+	for i, m := range w.Mounts {
+		if f.Now.Absent[m.Source] {
+			errs.Add(w.At(at("mounts", i)+".source"), "create it, or correct the path", "this host has no %s", m.Source)
+		}
+	}
+	for _, p := range w.MountPoints() {
+		if f.Now.Absent[p.Path] && !f.Now.Absent[p.Within.Source] {
+			errs.Add(w.At(p.Field), "create "+p.Path+", or choose another path",
+				"%s is within %s, which is mounted read-only from %s, and that has no such path", p.Target, p.Within.Target, p.Within.Source)
+		}
+	}
 }
 
 func at(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }

@@ -29,7 +29,7 @@ type State struct {
 	Networks   []Attachment
 	CNI        string // what networks are attached with, in one line
 	Devices    Devices
-	Absent     map[string]bool // mount sources that specs name and the host does not have
+	Absent     map[string]bool // mount sources that specs name, and mount points in them, which the host does not have
 }
 
 // Record is what the store remembers of a workspace.
