@@ -342,6 +342,14 @@ var stories = map[string]story{
 	"update": {wishes: [][]spec.Workspace{{workspace("bot", "agent:v1")}, {with("agent:v1", func(w *spec.Workspace) {
 		w.Labels, w.Resources.Limits.Memory = map[string]string{"team": "x"}, 1<<30
 	})}}},
+	"changed on the host": {
+		before: func(w *world) {
+			w.wish(workspace("bot", "agent:v1"))
+			w.mustApply()
+			w.Tamper("bot", state.Drift{Path: "oci.process.cwd", Made: "/", Now: "/tmp"})
+		},
+		wishes: [][]spec.Workspace{{workspace("bot", "agent:v1")}},
+	},
 	"create with a network":  {wishes: [][]spec.Workspace{{with("agent:v1", publishing(80))}}},
 	"replace with a network": {wishes: [][]spec.Workspace{{with("agent:v1", onCNI)}, {with("agent:v2", onCNI)}}},
 	"other ports":            {wishes: [][]spec.Workspace{{with("agent:v1", publishing(80))}, {with("agent:v1", publishing(81))}}},
@@ -355,7 +363,7 @@ var stories = map[string]story{
 // commands need fail in TestDataVerbsLoseNothing.
 var calls = []string{
 	"PullImage", "ImportImage", "ViewImage", "CreateVolume", "RestoreData", "PreserveData", "CreateContainer", "AdoptContainer",
-	"UpdateLabels", "UpdateResources", "StartTask", "Exited", "StopTask", "DeleteContainer", "ClaimRecord", "SaveRecord", "DeleteRecord",
+	"UpdateLabels", "UpdateResources", "RestoreDescription", "StartTask", "Exited", "StopTask", "DeleteContainer", "ClaimRecord", "SaveRecord", "DeleteRecord",
 	"ViewSnapshot", "MigrateData", "DiscardData", "EmptyTrash", "AttachNetwork", "DetachNetwork",
 }
 

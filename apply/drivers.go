@@ -29,6 +29,10 @@ type Runtime interface {
 	AdoptContainer(ctx context.Context, s plan.AdoptContainer) error
 	UpdateLabels(ctx context.Context, s plan.UpdateLabels) error
 	UpdateResources(ctx context.Context, s plan.UpdateResources) error
+
+	// RestoreDescription leaves the task alone, if there is one.
+	RestoreDescription(ctx context.Context, s plan.RestoreDescription) error
+
 	DeleteContainer(ctx context.Context, s plan.DeleteContainer) error
 
 	// StartTask leaves a task that runs alone and removes what is left of one

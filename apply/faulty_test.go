@@ -38,6 +38,10 @@ func (f faulty) UpdateLabels(ctx context.Context, s plan.UpdateLabels) error {
 	return f.call("UpdateLabels", func() error { return f.Host.UpdateLabels(ctx, s) })
 }
 
+func (f faulty) RestoreDescription(ctx context.Context, s plan.RestoreDescription) error {
+	return f.call("RestoreDescription", func() error { return f.Host.RestoreDescription(ctx, s) })
+}
+
 func (f faulty) UpdateResources(ctx context.Context, s plan.UpdateResources) error {
 	return f.call("UpdateResources", func() error { return f.Host.UpdateResources(ctx, s) })
 }

@@ -194,6 +194,8 @@ func (r *run) do(interrupted context.Context, workspace string, s plan.Step, his
 		return r.Runtime.UpdateLabels(ctx, s)
 	case plan.UpdateResources:
 		return r.Runtime.UpdateResources(ctx, s)
+	case plan.RestoreDescription:
+		return r.Runtime.RestoreDescription(ctx, s)
 	case plan.StartTask:
 		return r.start(ctx, s, free)
 	case plan.StopTask:

@@ -26,6 +26,7 @@ func lower(f decide.Frame, d decide.Decision, w *World) (Change, error) {
 	b.update()
 	b.tidy()
 	b.endProcess()
+	b.redescribe()
 	b.keepData()
 	b.replaceContainer()
 	b.startProcess()
@@ -83,7 +84,11 @@ func (b *builder) update() {
 	if b.Goal.Adopt != nil {
 		before = b.Goal.Adopt
 	}
-	if from, to := before.Resources.Limits, b.Desired.Resources.Limits; from != to {
+	from, to := before.Resources.Limits, b.Desired.Resources.Limits
+	if now := b.Instance.Task.Limits; now != nil && from == to {
+		from = *now
+	}
+	if from != to {
 		b.add(UpdateResources{Container: b.Instance.ID, From: from, To: to})
 	}
 	b.add(UpdateLabels{Container: b.Instance.ID, Set: b.frame.Set.Name, Host: b.frame.Now.Host, Spec: *b.Desired})
@@ -110,6 +115,15 @@ func (b *builder) endProcess() {
 	}
 	if b.Goal.Process == decide.StopProcess && b.Goal.Instance != decide.MakeInstance {
 		b.detach()
+	}
+}
+
+// redescribe puts right what somebody changed in the description of the container.
+// A process that was started with that ends before: as long as it runs, the
+// description shows the next plan that it has to be restarted.
+func (b *builder) redescribe() {
+	if b.Goal.Redescribe {
+		b.add(RestoreDescription{Container: b.Instance.ID})
 	}
 }
 

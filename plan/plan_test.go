@@ -423,6 +423,35 @@ func TestDecisions(t *testing.T) {
 		}, []string{"because: new", "create volume of bot from /data"}},
 		{"limits", func(s *scene) { s.want.Workspaces[0].Resources.Limits.Memory = 1 << 30 },
 			[]string{"bot: update (in place, no restart)", "resources.limits.memory: (unset) -> 1Gi", "update limits of bot to 4096 pids, 1Gi memory"}},
+		{"a label changed on the host", func(s *scene) {
+			s.want.Workspaces[0].Labels, s.now.Instances[0].Applied.Labels = map[string]string{"team": "x"}, map[string]string{"team": "x"}
+			s.now.Instances[0].Labels = map[string]string{"team": "y", "tool": "t"}
+		}, []string{"bot: update (in place, no restart)\n      labels.team: y -> x (changed on the host)\n      1. update labels and kept spec of bot"}},
+		{"a label changed on the host and in the spec", func(s *scene) {
+			s.want.Workspaces[0].Labels, s.now.Instances[0].Applied.Labels = map[string]string{"team": "z"}, map[string]string{"team": "x"}
+			s.now.Instances[0].Labels = map[string]string{"team": "y"}
+		}, []string{"      labels.team: x -> z\n      1. update labels"}},
+		{"limits changed on the host", func(s *scene) { s.now.Instances[0].Task.Limits = &spec.Limits{Pids: 4096, Memory: 1 << 20} },
+			[]string{"bot: update (in place, no restart)\n      resources.limits.memory: 1Mi -> (unset) (changed on the host)\n      1. update limits of bot to 4096 pids\n"}},
+		{"limits changed on the host to what the spec says now", func(s *scene) {
+			s.want.Workspaces[0].Resources.Limits.Memory = 1 << 20
+			s.now.Instances[0].Task.Limits = &spec.Limits{Pids: 4096, Memory: 1 << 20}
+		}, []string{"resources.limits.memory: (unset) -> 1Mi\n", "update limits of bot to 4096 pids, 1Mi memory"}},
+		{"an OCI spec changed on the host", func(s *scene) {
+			s.now.Instances[0].Drift = []state.Drift{{Path: "oci.process.cwd", Made: "/", Now: "/tmp"}}
+		}, []string{"bot: update (in place, no restart)\n      oci.process.cwd: /tmp -> / (changed on the host)\n", "restore the OCI spec of bot"}},
+		{"a process that was started with what was changed on the host", func(s *scene) {
+			c := &s.now.Instances[0]
+			c.Drift, c.Task.Drifted = []state.Drift{{Path: "oci.process.cwd", Made: "/", Now: "/tmp"}}, true
+		}, []string{"bot: restart (restarts; up to 10s down)\n", "2. stop bot within 10s\n      3. restore the OCI spec of bot\n      4. start bot"}},
+		{"an OCI spec changed on the host, and no process", func(s *scene) {
+			s.now.Instances[0].Drift = []state.Drift{{Path: "oci.process.cwd", Made: "/", Now: "/tmp"}}
+			s.now.Instances[0].Task = state.Task{}
+		}, []string{"bot: start", "2. restore the OCI spec of bot\n      3. start bot"}},
+		{"an OCI spec changed on the host of one that is replaced", func(s *scene) {
+			s.want.Workspaces[0].User = "7"
+			s.now.Instances[0].Drift = []state.Drift{{Path: "oci.process.cwd", Made: "/", Now: "/tmp"}}
+		}, []string{"bot: replace", "oci.process.cwd: /tmp -> / (changed on the host)\n      1. stop bot within 10s\n      2. delete container bot"}},
 		{"env", func(s *scene) { s.want.Workspaces[0].Env = []spec.EnvVar{{Name: "TOKEN", Value: "geheim"}} },
 			[]string{"bot: replace (restarts; up to 10s down; data kept)", "env.TOKEN: (unset) -> (a value)"}},
 		{"replace while stopped by hand", func(s *scene) {

@@ -192,8 +192,8 @@ func String(w *plan.World) string {
 	var lines []string
 	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	for id, c := range w.Instances {
-		line("instance %s: of %q %q %q, applied %v, image %s, volume %q, alive %v, netns %v", id, c.Workspace, c.Set, c.Host, specText(c.Applied), c.Digest, c.Volume, c.Task.Alive(),
-			c.Task.Netns != 0 && c.Task.Netns == w.Networks[c.Workspace].Netns)
+		line("instance %s: of %q %q %q, applied %v, image %s, volume %q, labels %v, drift %v, alive %v, drifted %v, netns %v", id, c.Workspace, c.Set, c.Host, specText(c.Applied), c.Digest, c.Volume,
+			c.Labels, c.Drift, c.Task.Alive(), c.Task.Drifted, c.Task.Netns != 0 && c.Task.Netns == w.Networks[c.Workspace].Netns)
 	}
 	for name, r := range w.Records {
 		line("record %s: of %q %q, container %q, applied %v, stopped by user %v, error %q", name, r.Set, r.Host, r.Container, specText(r.Applied), r.StoppedByUser, r.LastError)

@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -121,7 +122,7 @@ func (r random) instances(now *state.State, name string, base spec.Workspace) {
 		c := state.Instance{
 			ID: id, Workspace: name, Set: pick(r, "s", "s", "s", "s", "t"), Host: pick(r, "h", "h", "h", "h", "g"), Applied: &applied,
 			Snapshot: id, Image: "docker.io/library/x@sha256:v1", Digest: pick(r, "sha256:v1", "sha256:v2", ""),
-			Volume: "/volumes/" + name, CreatedAt: r.before(), Devices: map[string]string{},
+			Volume: "/volumes/" + name, CreatedAt: r.before(), Devices: map[string]string{}, Labels: maps.Clone(applied.Labels),
 		}
 		for _, device := range applied.Devices {
 			c.Devices[device] = pick(r, "1", "2")
@@ -133,7 +134,8 @@ func (r random) instances(now *state.State, name string, base spec.Workspace) {
 		case 1: // adopted, and not replaced yet
 			c.Volume = pick(r, "", "/srv/"+name)
 		case 2: // somebody took its labels away
-			c.Workspace, c.Set, c.Host = "", "", ""
+			c.Workspace, c.Set, c.Host = "", pick(r, "", c.Set), pick(r, "", c.Host)
+			c.Drift = []state.Drift{{Path: "labels.carrel/workspace", Made: name, Label: true}}
 		case 3:
 			if r.often(20) {
 				c.Unreadable, c.Applied = "newer", nil
@@ -143,7 +145,28 @@ func (r random) instances(now *state.State, name string, base spec.Workspace) {
 		if c.Volume == "/volumes/"+name && r.often(5) {
 			c.Damaged, c.Task = "its root filesystem is gone", state.Task{}
 		}
+		r.drift(&c)
 		now.Instances = append(now.Instances, c)
+	}
+}
+
+// drift is what somebody changed on the host.
+func (r random) drift(c *state.Instance) {
+	if c.Task.Alive() && r.often(10) {
+		c.Task.Limits = &spec.Limits{Pids: pick[int64](r, 0, 7, 4096), Memory: spec.Bytes(pick(r, 0, 1<<20))}
+	}
+	if c.Applied == nil {
+		return
+	}
+	if r.often(10) {
+		c.Labels = pick(r, nil, map[string]string{"team": "z"}, map[string]string{"team": "x", "tool": "t"})
+	}
+	if r.often(5) {
+		c.Set, c.Host = pick(r, c.Set, ""), pick(r, c.Host, "")
+	}
+	if r.often(10) {
+		c.Drift = append(c.Drift, state.Drift{Path: "oci.process.cwd", Made: "/", Now: "/tmp"})
+		c.Task.Drifted = c.Task.Alive() && r.often(50)
 	}
 }
 

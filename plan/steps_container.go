@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 
 	"carrel/plan/decide"
 	"carrel/plan/state"
@@ -118,6 +119,26 @@ func (s UpdateLabels) simulate(w *World) error {
 	return w.keepSpec(s.Container, s.Set, s.Host, s.Spec)
 }
 
+// RestoreDescription gives a container the OCI spec again that carrel made it with.
+// Its next task gets that.
+type RestoreDescription struct {
+	Container string
+}
+
+func (s RestoreDescription) String() string { return "restore the OCI spec of " + s.Container }
+
+// Role is Build.
+func (RestoreDescription) Role() Role { return Build }
+
+func (s RestoreDescription) simulate(w *World) error {
+	c, err := w.container(s.Container)
+	if err != nil {
+		return err
+	}
+	c.Drift = slices.DeleteFunc(slices.Clone(c.Drift), func(d state.Drift) bool { return !d.Label })
+	return nil
+}
+
 // UpdateResources changes the limits of the container, and of its task when it
 // has one, without a restart.
 type UpdateResources struct {
@@ -133,7 +154,10 @@ func (s UpdateResources) String() string {
 func (UpdateResources) Role() Role { return Build }
 
 func (s UpdateResources) simulate(w *World) error {
-	_, err := w.container(s.Container)
+	c, err := w.container(s.Container)
+	if err == nil && c.Task.Alive() {
+		c.Task.Limits = &s.To
+	}
 	return err
 }
 
@@ -164,7 +188,7 @@ func (s StartTask) simulate(w *World) error {
 	if _, ok := w.Volumes[s.Workspace]; !ok && c.Volume == w.volumePath(s.Workspace) {
 		return fmt.Errorf("volume of %s is not there", s.Workspace)
 	}
-	c.Task = state.Task{Status: state.TaskRunning, PID: 1}
+	c.Task = state.Task{Status: state.TaskRunning, PID: 1, Drifted: c.Redescribed()}
 	if c.Applied != nil && c.Applied.Network.Mode == spec.NetworkCNI {
 		if w.Networks[s.Workspace].Netns == 0 {
 			c.Task = state.Task{}

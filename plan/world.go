@@ -158,13 +158,23 @@ func (w *World) container(id string) (*state.Instance, error) {
 	return &changed, nil
 }
 
-// keepSpec gives a container labels and a kept spec.
+// keepSpec gives a container labels and a kept spec. Labels that the spec before
+// did not have are somebody else's: they stay.
 func (w *World) keepSpec(id, set, host string, s spec.Workspace) error {
 	c, err := w.container(id)
 	if err != nil {
 		return err
 	}
-	c.Workspace, c.Set, c.Host, c.Applied, c.Labels = s.Name, set, host, &s, s.Labels
+	labels := map[string]string{}
+	maps.Copy(labels, c.Labels)
+	if c.Applied != nil {
+		for key := range c.Applied.Labels {
+			delete(labels, key)
+		}
+	}
+	maps.Copy(labels, s.Labels)
+	c.Workspace, c.Set, c.Host, c.Applied, c.Labels = s.Name, set, host, &s, labels
+	c.Drift = slices.DeleteFunc(slices.Clone(c.Drift), func(d state.Drift) bool { return d.Label })
 	return nil
 }
 

@@ -80,7 +80,7 @@ func params(t *testing.T, only []string) testscript.Params {
 			"foreign": foreign, "orphan": orphan, "inside": inside, "get": get, "listen": listen, "reboot": reboot, "pid": pidOf, "umount": unmount, "wait-log": waitLog, "wait-stopped": waitStopped,
 			"own-containerd": ownContainerd, "end-containerd": endContainerd, "start-containerd": startContainerd,
 			"own-postgres": ownPostgres, "end-postgres": endPostgres, "start-postgres": startPostgres,
-			"hangup": hangup, "until": until, "until-get": untilGet, "tmpfs": tmpfs, "nobody": nobody, "hold-lock": holdLock, "lose-root": loseRoot, "replace": replace,
+			"hangup": hangup, "until": until, "until-get": untilGet, "tmpfs": tmpfs, "nobody": nobody, "hold-lock": holdLock, "lose-root": loseRoot, "replace": replace, "tamper": tamper, "labels": labels,
 		},
 	}
 	if only == nil {

@@ -2,8 +2,11 @@ package containerd
 
 import (
 	"bytes"
+	"math"
+	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"github.com/containerd/containerd/v2/pkg/oci"
@@ -18,14 +21,13 @@ import (
 const groupRoot = "/sys/fs/cgroup"
 
 // groupFile reads a file of the memory group of a container. The two versions of
-// control groups have it at different paths: the one that exists is read.
+// control groups have it at different paths.
 func (d *Driver) groupFile(container, v1, v2 string) ([]byte, error) {
-	group := filepath.Join(d.Namespace, container)
-	text, err := readOnce(filepath.Join(groupRoot, "memory", group, v1))
-	if err != nil {
-		text, err = readOnce(filepath.Join(groupRoot, group, v2))
+	group := d.Namespace + "/" + container
+	if unified() {
+		return readOnce(groupRoot + "/" + group + "/" + v2)
 	}
-	return text, err
+	return readOnce(groupRoot + "/memory/" + group + "/" + v1)
 }
 
 // readOnce reads a file of the kernel, which returns at most a page. It is called
@@ -66,32 +68,126 @@ func ownGroups(root string) oci.SpecOpts {
 	mount := oci.WithMounts([]specs.Mount{{
 		Type: "cgroup", Source: "cgroup", Destination: groupRoot, Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"},
 	}})
-	if !unified(root) {
+	if !isUnified(root) {
 		return mount
 	}
 	return oci.Compose(mount, oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.CgroupNamespace}))
 }
 
-// unified reports whether a folder has version 2 of control groups.
-func unified(root string) bool {
+// isUnified reports whether a folder has version 2 of control groups.
+func isUnified(root string) bool {
 	var stat unix.Statfs_t
 	return unix.Statfs(root, &stat) == nil && stat.Type == unix.CGROUP2_SUPER_MAGIC
 }
 
-// measured adds to a task what the kernel knows about it. The group of a task exists
-// until the task is removed, so a stopped task has one too. What cannot be read stays
-// zero.
-func (d *Driver) measured(container string, task state.Task) state.Task {
+// measured adds to an instance its task, and what the kernel knows about that. The
+// group of a task exists until the task is removed, so a stopped task has one too. What
+// cannot be read stays zero.
+func (d *Driver) measured(c state.Instance, task state.Task) state.Instance {
 	if task.Status == state.TaskRunning || task.Status == state.TaskPaused {
 		task.Netns = netnsOf(task.PID)
+		task.Limits = d.otherLimits(c)
 	}
 	if task.Status != state.TaskNone {
 		// memory.oom_control of version 1, memory.events of version 2.
-		if text, err := d.groupFile(container, "memory.oom_control", "memory.events"); err == nil {
+		if text, err := d.groupFile(c.ID, "memory.oom_control", "memory.events"); err == nil {
 			task.OOMKills = counter(text, "oom_kill")
 		}
 	}
-	return task
+	c.Task = task
+	return c
+}
+
+// otherLimits are the limits that the kernel has for a container, when they are not
+// those that were applied, or, of a container that carrel did not make, those that its
+// OCI spec has.
+func (d *Driver) otherLimits(c state.Instance) *spec.Limits {
+	known := c.Applied
+	if known == nil {
+		known = c.Found
+	}
+	if known == nil {
+		return nil
+	}
+	want := known.Resources.Limits
+	now := kernelLimits(groupRoot, unified(), d.Namespace+"/"+c.ID, want)
+	if now == want {
+		return nil
+	}
+	return &now
+}
+
+// unified reports whether the host has version 2 of control groups.
+var unified = sync.OnceValue(func() bool { return isUnified(groupRoot) })
+
+// kernelLimits are the limits that the kernel has for a group. What cannot be read, and
+// what the kernel has only rounded, counts as it is wanted.
+func kernelLimits(root string, unified bool, group string, want spec.Limits) spec.Limits {
+	now := want
+	memory, pids := "/memory/"+group+"/memory.limit_in_bytes", "/pids/"+group+"/pids.max"
+	if unified {
+		memory, pids = "/"+group+"/memory.max", "/"+group+"/pids.max"
+	}
+	if n, ok := numberIn(root + memory); ok {
+		now.Memory = spec.Bytes(n)
+		if n == int64(want.Memory)/pageSize*pageSize {
+			now.Memory = want.Memory
+		}
+	}
+	if n, ok := numberIn(root + pids); ok {
+		now.Pids = n
+	}
+	if n, ok := kernelCPU(root, unified, group); ok {
+		now.CPU = n
+	}
+	return now
+}
+
+// kernelCPU is the CPU limit that the kernel has for a group.
+func kernelCPU(root string, unified bool, group string) (spec.CPU, bool) {
+	var quota, period int64
+	if unified {
+		text, err := readOnce(root + "/" + group + "/cpu.max")
+		words := bytes.Fields(text)
+		if err != nil || len(words) != 2 {
+			return 0, false
+		}
+		quota, period = number(words[0]), number(words[1])
+	} else {
+		path, ok := root+"/cpu/"+group, false
+		if quota, ok = numberIn(path + "/cpu.cfs_quota_us"); !ok {
+			return 0, false
+		}
+		if quota > 0 {
+			period, _ = numberIn(path + "/cpu.cfs_period_us")
+		}
+	}
+	if quota == 0 {
+		return 0, true
+	}
+	return spec.CPU(quota * 1000 / max(period, 1)), period > 0
+}
+
+// pageSize is what the kernel rounds memory down to.
+var pageSize = int64(os.Getpagesize())
+
+// numberIn is the limit in a file of a group; 0 when it is none.
+func numberIn(path string) (int64, bool) {
+	text, err := readOnce(path)
+	if err != nil {
+		return 0, false
+	}
+	return number(bytes.TrimSpace(text)), true
+}
+
+// number is a limit as the kernel writes it: no limit is max, -1, or more memory than
+// there can be.
+func number(word []byte) int64 {
+	n, err := strconv.ParseInt(string(word), 10, 64)
+	if err != nil || n < 0 || n > math.MaxInt64/2 {
+		return 0
+	}
+	return n
 }
 
 // netnsOf is the inode of the network namespace of a process.

@@ -31,7 +31,7 @@ func (d *Driver) CreateContainer(ctx context.Context, s plan.CreateContainer) er
 	}
 	existing, err := d.client.ContainerService().Get(ctx, s.Container)
 	switch {
-	case err == nil && bytes.Equal(existing.Extensions[extensionApplied].GetValue(), kept):
+	case err == nil && bytes.Equal(valueOf(existing.Extensions[extensionApplied]), kept):
 		return nil
 	case err == nil:
 		return fmt.Errorf("container %s exists and has another spec (plan again)", s.Container)
@@ -77,6 +77,7 @@ func (d *Driver) newContainer(ctx context.Context, s plan.CreateContainer, kept 
 		client.WithImageName(pinned),                            // after the snapshot, which sets the tag
 		client.WithNewSpec(append(d.spec(s, image), inject)...), // last: nodes belong to the user
 		keep,
+		keepMade,
 	)
 	if err != nil && !errdefs.IsAlreadyExists(err) {
 		images.CleanUp(ctx, func(ctx context.Context) error { return d.removeSnapshot(ctx, s.Container) })

@@ -22,6 +22,7 @@ const (
 	OutOfMemory      EventKind = "out of memory"
 	TaskDeleted      EventKind = "task deleted"
 	TaskPaused       EventKind = "task paused"
+	ContainerUpdated EventKind = "container updated"
 	ContainerDeleted EventKind = "container deleted"
 	ImageDeleted     EventKind = "image deleted"
 )
@@ -37,7 +38,7 @@ type Event struct {
 // it comes back, containerd has the subscription, and no later event is missed.
 const subscribed = "/carrel/subscribed"
 
-var topics = []string{"/tasks/exit", "/tasks/oom", "/tasks/delete", "/tasks/paused", "/containers/delete", "/images/delete", subscribed}
+var topics = []string{"/tasks/exit", "/tasks/oom", "/tasks/delete", "/tasks/paused", "/containers/update", "/containers/delete", "/images/delete", subscribed}
 
 // Events reports events until ctx ends, which is no error, or the connection breaks.
 // Earlier events are not reported.
@@ -116,6 +117,8 @@ func eventOf(envelope *core.Envelope) (Event, error) {
 		return Event{Kind: TaskDeleted, Container: e.ContainerID}, nil
 	case *events.TaskPaused:
 		return Event{Kind: TaskPaused, Container: e.ContainerID}, nil
+	case *events.ContainerUpdate:
+		return Event{Kind: ContainerUpdated, Container: e.ID}, nil
 	case *events.ContainerDelete:
 		return Event{Kind: ContainerDeleted, Container: e.ID}, nil
 	case *events.ImageDelete:

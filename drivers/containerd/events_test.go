@@ -34,7 +34,9 @@ func TestEventsTellWhatHappened(t *testing.T) {
 		}
 	}
 	expect(containerd.Connected, "")
-	b.create("bot", name, nil)
+	made := b.create("bot", name, nil)
+	b.must(b.UpdateLabels(t.Context(), plan.UpdateLabels{Container: "bot", Set: "s", Host: "h", Spec: made.Spec}))
+	expect(containerd.ContainerUpdated, "bot")
 	b.start("bot")
 	container, err := b.raw.LoadContainer(t.Context(), "bot")
 	b.must(err)

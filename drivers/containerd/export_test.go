@@ -8,4 +8,7 @@ var (
 	Held       = unreclaimable
 	Counter    = counter
 	OwnGroups  = ownGroups
+
+	KernelLimits = kernelLimits
+	Differences  = differences
 )

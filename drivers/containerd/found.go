@@ -83,8 +83,12 @@ func limitsOf(oci specs.Spec) spec.Limits {
 		return l
 	}
 	r := oci.Linux.Resources
-	if r.CPU != nil && r.CPU.Quota != nil && r.CPU.Period != nil && *r.CPU.Quota > 0 && *r.CPU.Period > 0 {
-		l.CPU = spec.CPU(*r.CPU.Quota * 1000 / int64(*r.CPU.Period))
+	if r.CPU != nil && r.CPU.Quota != nil && *r.CPU.Quota > 0 {
+		period := uint64(cpuPeriod)
+		if r.CPU.Period != nil && *r.CPU.Period > 0 {
+			period = *r.CPU.Period
+		}
+		l.CPU = spec.CPU(*r.CPU.Quota * 1000 / int64(period))
 	}
 	if r.Memory != nil && r.Memory.Limit != nil && *r.Memory.Limit > 0 {
 		l.Memory = spec.Bytes(*r.Memory.Limit)

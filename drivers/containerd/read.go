@@ -62,7 +62,8 @@ func (d *Driver) Containers(ctx context.Context) ([]state.Instance, error) {
 			if !listed {
 				task, err = d.task(taskCtx, c.ID)
 			}
-			all[i].Task = d.measured(c.ID, task)
+			all[i] = d.measured(all[i], task)
+			all[i] = compared(all[i], c)
 			return err
 		})
 	}
@@ -138,6 +139,9 @@ func (d *Driver) container(ctx context.Context, c containers.Container) state.In
 		CreatedAt: c.CreatedAt,
 		Labels:    maps.Clone(c.Labels),
 	}
+	if found.Labels == nil {
+		found.Labels = map[string]string{}
+	}
 	maps.DeleteFunc(found.Labels, func(key, _ string) bool {
 		return strings.HasPrefix(key, labelPrefix) || isContainerds(key)
 	})
@@ -152,6 +156,9 @@ func (d *Driver) container(ctx context.Context, c containers.Container) state.In
 			found.Unreadable = err.Error()
 		}
 		found.Applied = applied
+		if applied != nil {
+			d.identify(&found, c)
+		}
 		return found
 	}
 	from, volume, err := d.found(ctx, c)
@@ -159,6 +166,35 @@ func (d *Driver) container(ctx context.Context, c containers.Container) state.In
 		found.Unreadable = err.Error()
 	}
 	found.Found, found.Volume = from, volume
+	return found
+}
+
+// identify says of a container that keeps its spec whose it is and where its data is,
+// whatever somebody did to its labels. One that says that it is another workspace says
+// nothing: its record knows it.
+func (d *Driver) identify(found *state.Instance, c containers.Container) {
+	volume, err := d.volumeOf(c, *found.Applied)
+	if err != nil {
+		found.Unreadable = err.Error()
+	}
+	found.Volume, found.Drift = volume, changedLabels(c, found.Applied.Name, volume)
+	if found.Workspace != found.Applied.Name {
+		found.Workspace = ""
+	}
+	for key, value := range found.Applied.Labels {
+		if isContainerds(key) { // containerd may write its own over that of a spec
+			found.Labels[key] = value
+		}
+	}
+}
+
+// compared adds to an instance what of its OCI spec was changed on the host.
+func compared(found state.Instance, c containers.Container) state.Instance {
+	changed, started, err := redescribed(c, found.Task)
+	if err != nil {
+		found.Unreadable = err.Error()
+	}
+	found.Drift, found.Task.Drifted = append(found.Drift, changed...), started
 	return found
 }
 

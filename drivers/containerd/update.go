@@ -1,15 +1,17 @@
 package containerd
 
 import (
-	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"carrel/drivers/containerd/images"
 	"carrel/plan"
@@ -40,9 +42,25 @@ func (d *Driver) keep(ctx context.Context, s plan.UpdateLabels, volume *string) 
 		return d.explain(err)
 	}
 	return d.explain(container.Update(ctx, func(_ context.Context, _ *client.Client, c *containers.Container) error {
-		labels := d.labels(s.Spec, s.Set, s.Host, *cmp.Or(volume, new(c.Labels[labelVolume])))
+		was, err := appliedTo(*c)
+		if err != nil {
+			return err
+		}
+		if volume == nil {
+			found, err := d.volumeOf(*c, was)
+			if err != nil {
+				return err
+			}
+			volume = &found
+		} else if err := setMade(c, valueOf(c.Spec)); err != nil { // what was found is what is applied
+			return err
+		}
+		labels := d.labels(s.Spec, s.Set, s.Host, *volume)
 		for key, value := range c.Labels {
-			if isContainerds(key) {
+			_, own := was.Labels[key]
+			_, set := labels[key]
+			others := !own && !set && !strings.HasPrefix(key, labelPrefix)
+			if others || isContainerds(key) {
 				labels[key] = value
 			}
 		}
@@ -55,6 +73,19 @@ func (d *Driver) keep(ctx context.Context, s plan.UpdateLabels, volume *string) 
 	}))
 }
 
+// appliedTo is the spec that a container keeps; the zero value when it keeps none.
+func appliedTo(c containers.Container) (spec.Workspace, error) {
+	kept, ok := c.Extensions[extensionApplied]
+	if !ok {
+		return spec.Workspace{}, nil
+	}
+	was, err := state.DecodeSpec(kept.GetValue())
+	if err != nil {
+		return spec.Workspace{}, err
+	}
+	return *was, nil
+}
+
 // UpdateResources changes the limits of the running task, then those of the
 // container, which its next task gets. When the task refuses, both stay as they were.
 func (d *Driver) UpdateResources(ctx context.Context, s plan.UpdateResources) error {
@@ -62,23 +93,56 @@ func (d *Driver) UpdateResources(ctx context.Context, s plan.UpdateResources) er
 	if err != nil {
 		return d.explain(err)
 	}
-	oci, err := container.Spec(ctx)
+	described, err := container.Spec(ctx)
 	if err != nil {
 		return d.explain(err)
 	}
-	was := limitsOf(*oci)
+	was := limitsOf(*described)
 	if err := d.limitTask(ctx, container, s.To); err != nil {
 		return err
 	}
-	err = limit(s.To)(ctx, nil, nil, oci)
-	if err == nil {
-		err = container.Update(ctx, client.UpdateContainerOpts(client.WithSpec(oci)))
-	}
+	err = container.Update(ctx, func(ctx context.Context, _ *client.Client, c *containers.Container) error {
+		return describeLimits(ctx, c, s.To)
+	})
 	if err != nil {
 		images.CleanUp(ctx, func(ctx context.Context) error { return d.limitTask(ctx, container, was) })
 		return d.explain(err)
 	}
 	return nil
+}
+
+// describeLimits changes the limits in the OCI spec of a container, and in the one
+// that it was made with, which it keeps.
+func describeLimits(ctx context.Context, c *containers.Container, to spec.Limits) error {
+	kept, err := made(*c)
+	if err != nil {
+		return err
+	}
+	if kept != nil {
+		if kept, err = withLimits(ctx, kept, to); err == nil {
+			err = setMade(c, kept)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	text, err := withLimits(ctx, valueOf(c.Spec), to)
+	if err != nil {
+		return err
+	}
+	c.Spec = &anypb.Any{TypeUrl: c.Spec.GetTypeUrl(), Value: text}
+	return nil
+}
+
+func withLimits(ctx context.Context, text []byte, to spec.Limits) ([]byte, error) {
+	var described oci.Spec
+	if err := json.Unmarshal(text, &described); err != nil {
+		return nil, fmt.Errorf("its OCI spec cannot be read: %w", err)
+	}
+	if err := limit(to)(ctx, nil, nil, &described); err != nil {
+		return nil, err
+	}
+	return json.Marshal(described)
 }
 
 // limitTask changes the limits of a task, if it runs.

@@ -17,14 +17,29 @@ type Field struct {
 	Old  string `json:"old"`
 	New  string `json:"new"`
 
+	// Drift is whether the field was applied as it is wanted, and somebody has
+	// changed it on the host since.
+	Drift bool `json:"changedOnHost,omitempty"`
+
 	cost Cost
 }
 
 func (f Field) String() string {
-	if f.Old == "" {
+	switch {
+	case f.Old == "":
 		return f.Path + ": " + f.New
+	case f.Drift:
+		return fmt.Sprintf("%s: %s -> %s (changed on the host)", f.Path, f.Old, f.New)
 	}
 	return fmt.Sprintf("%s: %s -> %s", f.Path, f.Old, f.New)
+}
+
+// Reason is the field as a reason for a change.
+func (f Field) Reason() string {
+	if f.Drift {
+		return f.Path + " was changed on the host"
+	}
+	return f.Path + " changed"
 }
 
 // fields collects differences.
@@ -92,14 +107,14 @@ func (f *fields) env(applied, want []spec.EnvVar) {
 		value, kept := after[name]
 		switch {
 		case !kept:
-			*f = append(*f, Field{"env." + name, hidden, unset, CostReplace})
+			*f = append(*f, Field{Path: "env." + name, Old: hidden, New: unset, cost: CostReplace})
 		case value != before[name]:
-			*f = append(*f, Field{"env." + name, hidden, "(another value)", CostReplace})
+			*f = append(*f, Field{Path: "env." + name, Old: hidden, New: "(another value)", cost: CostReplace})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(after)) {
 		if _, had := before[name]; !had {
-			*f = append(*f, Field{"env." + name, unset, hidden, CostReplace})
+			*f = append(*f, Field{Path: "env." + name, Old: unset, New: hidden, cost: CostReplace})
 		}
 	}
 }

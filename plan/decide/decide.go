@@ -51,6 +51,8 @@ type Goal struct {
 	Process  ProcessGoal
 	Record   RecordGoal
 
+	Redescribe bool // the description of the instance becomes again what it was made with; a process that ends does so before
+
 	Returns   bool // when the change fails, what runs now comes back
 	KeepTrash bool // the change is not about data: what was discarded is left
 }
@@ -179,7 +181,8 @@ func (f Frame) compare(d *Decision, applied spec.Workspace) {
 	if note != "" {
 		d.Notes = append(d.Notes, note)
 	}
-	d.Fields = slices.Concat(compare(applied, *d.Desired), image, d.changedDevices(f.Now.Devices), d.damage())
+	drift := f.drift(d.Subject, applied)
+	d.Fields = slices.Concat(compare(applied, *d.Desired), image, d.changedDevices(f.Now.Devices), d.damage(), drift)
 	// During a rollback, an instance that was made after data was discarded belongs
 	// to the failed change.
 	discarded := f.Back && !d.Data.Trash.IsZero() && !d.Instance.CreatedAt.Before(d.Data.Trash)
@@ -187,17 +190,13 @@ func (f Frame) compare(d *Decision, applied spec.Workspace) {
 		f.replace(d, applied)
 		return
 	}
-	for _, field := range d.Fields {
-		d.then(ActionUpdate, CostInPlace, field.Path+" changed")
-	}
-	if len(d.Fields) > 0 {
-		d.Goal.Instance = UpdateInstance
-	}
+	d.update(d.Fields[:len(d.Fields)-len(drift)])
 	if d.Data.Place == InVolume && !d.Data.Volume {
 		f.refill(d)
 	} else {
 		f.run(d)
 	}
+	d.update(drift) // last: to start a process is more than to put right what was applied
 	if reason := d.staleRecord(); reason != "" && len(d.Fields) == 0 {
 		d.then(ActionUpdate, CostNone, reason)
 	}
@@ -212,7 +211,7 @@ func (f Frame) compare(d *Decision, applied spec.Workspace) {
 func (f Frame) replace(d *Decision, applied spec.Workspace) {
 	d.Action, d.Cost, d.Goal.Returns = ActionReplace, CostReplace, true
 	for _, field := range d.Fields {
-		d.Because(field.Path + " changed")
+		d.Because(field.Reason())
 	}
 	f.makeAnew(d, !d.StoppedByUser() && (d.Desired.AutoStart || d.RunAnyway || d.Instance.Task.Alive()))
 	never := applied.PreserveData == spec.PreserveNever && d.Desired.PreserveData == spec.PreserveNever
@@ -268,6 +267,9 @@ func (f Frame) run(d *Decision) {
 			d.Notes = append(d.Notes, fmt.Sprintf("%s is stopped by user (start it with carrel start %s)", d.Name, d.Name))
 		}
 		d.rest()
+	case task.Alive() && task.Drifted && d.Instance.Redescribed():
+		d.then(ActionRestart, CostRestart, "its process was started with what was changed on the host")
+		d.Goal.Process = RestartProcess
 	case task.Alive() && task.Status != state.TaskPaused:
 		d.repair()
 	case d.Desired.AutoStart || d.RunAnyway:

@@ -29,10 +29,10 @@ func (f Frame) others(d *Decision) bool {
 	case r != nil && !recordedHere:
 		d.Errors.Add(d.Desired.At("host"), moving(*r, f.Now.Host),
 			"workspace %s is on host %s, with its data; its spec moves it here, to %s", d.Name, r.Host, f.Now.Host)
-	case c != nil && c.Workspace != "" && c.Set != f.Set.Name:
+	case c != nil && c.Workspace != "" && c.Set != "" && c.Set != f.Set.Name:
 		d.Errors.Add(d.Desired.At("metadata.name"), "choose another name, or delete it there",
 			"container %s belongs to set %s, this is set %s", c.ID, c.Set, f.Set.Name)
-	case c != nil && c.Workspace != "" && c.Host != f.Now.Host:
+	case c != nil && c.Workspace != "" && c.Host != "" && c.Host != f.Now.Host:
 		d.Errors.Add(d.Desired.At("metadata.name"), "if the host was renamed, pass its old name with --host",
 			"container %s was made for host %s, this is %s", c.ID, c.Host, f.Now.Host)
 	default:

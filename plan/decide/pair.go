@@ -168,7 +168,7 @@ func (x index) find(s Subject) (chosen *state.Instance, notes []string) {
 		labelled = x.labelled[s.Name]
 	}
 	if s.Record != nil {
-		if c := x.instances[s.Record.Container]; isOf(c, s.Name) && (s.Desired != nil || c.Workspace == "" || x.ours(c)) {
+		if c := x.instances[s.Record.Container]; isOf(c, s.Name) && (s.Desired != nil || !x.madeElsewhere(c)) {
 			chosen = c
 		}
 	}
@@ -192,6 +192,12 @@ func (x index) find(s Subject) (chosen *state.Instance, notes []string) {
 
 // ours reports whether an instance was made for this set and host.
 func (f Frame) ours(c *state.Instance) bool { return c.Set == f.Set.Name && c.Host == f.Now.Host }
+
+// madeElsewhere reports whether an instance says that it was made for another set
+// or host. One whose labels somebody has removed says nothing.
+func (f Frame) madeElsewhere(c *state.Instance) bool {
+	return c.Workspace != "" && (c.Set != "" && c.Set != f.Set.Name || c.Host != "" && c.Host != f.Now.Host)
+}
 
 // isOf reports whether an instance says that it is a workspace. The same id alone
 // proves nothing: somebody else may have made a new instance with it.

@@ -93,6 +93,14 @@ func (d *Decision) Because(reason string) {
 	}
 }
 
+// update has fields of an instance that stays be changed in place.
+func (d *Decision) update(changed []Field) {
+	for _, field := range changed {
+		d.then(ActionUpdate, CostInPlace, field.Reason())
+		d.Goal.Instance, d.Goal.Redescribe = UpdateInstance, d.Instance.Redescribed()
+	}
+}
+
 // Position is where the spec of a workspace names it; zero when no spec does.
 func (s Subject) Position() spec.Pos {
 	if s.Desired == nil {

@@ -108,7 +108,7 @@ func (c Change) text(b *strings.Builder) {
 		fmt.Fprintf(b, "      %s\n", f)
 	}
 	for _, reason := range c.Reasons {
-		if !slices.ContainsFunc(c.Fields, func(f decide.Field) bool { return reason == f.Path+" changed" }) {
+		if !slices.ContainsFunc(c.Fields, func(f decide.Field) bool { return reason == f.Reason() }) {
 			fmt.Fprintf(b, "      because: %s\n", reason)
 		}
 	}

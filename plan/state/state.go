@@ -7,6 +7,7 @@
 package state
 
 import (
+	"slices"
 	"time"
 
 	"carrel/spec"
@@ -51,21 +52,37 @@ type Record struct {
 // Instance is a container of containerd's, and its task.
 type Instance struct {
 	ID         string
-	Workspace  string          // by its label; "" when carrel did not make or adopt it
-	Set        string          // by its label
-	Host       string          // by its label
-	Applied    *spec.Workspace // kept in the container; nil when carrel did not make or adopt it
-	Found      *spec.Workspace // of a container without Applied: what its OCI spec amounts to
-	Snapshot   string          // the key of its root filesystem
-	Damaged    string          // why it can never start again; "" when it can
-	Image      string          // the name in containerd's image store, by digest when carrel made it
-	Digest     string          // of the image's manifest or index; "" when unknown
-	Volume     string          // the host folder mounted at the data path; "" when the data is in the root filesystem
-	Labels     map[string]string
+	Workspace  string            // by its label; "" when carrel did not make or adopt it
+	Set        string            // by its label
+	Host       string            // by its label
+	Applied    *spec.Workspace   // kept in the container; nil when carrel did not make or adopt it
+	Found      *spec.Workspace   // of a container without Applied: what its OCI spec amounts to
+	Snapshot   string            // the key of its root filesystem
+	Damaged    string            // why it can never start again; "" when it can
+	Image      string            // the name in containerd's image store, by digest when carrel made it
+	Digest     string            // of the image's manifest or index; "" when unknown
+	Volume     string            // the host folder mounted at the data path; "" when the data is in the root filesystem
+	Labels     map[string]string // without those of the engine, and carrel's own
+	Drift      []Drift           // what was changed in it on the host since carrel made it
 	Devices    map[string]string // what was injected, by CDI name: the digest of what each resolved to
 	CreatedAt  time.Time
 	Unreadable string // why the applied spec that is kept in it cannot be read; "" when it can
 	Task       Task
+}
+
+// Drift is a part of a container that is not as carrel made it: somebody has
+// changed it on the host.
+type Drift struct {
+	Path  string // in the OCI spec, or the name of a label
+	Made  string // its value when carrel made the container; "" when it had none
+	Now   string // "" when it has none; neither has values that may be secret
+	Label bool   // it is a label of carrel's own; otherwise it is in the OCI spec
+}
+
+// Redescribed reports whether the OCI spec of the container is not the one that
+// carrel made it with.
+func (c Instance) Redescribed() bool {
+	return slices.ContainsFunc(c.Drift, func(d Drift) bool { return !d.Label })
 }
 
 // TaskStatus is containerd's word for what a task does.
@@ -89,6 +106,9 @@ type Task struct {
 	ExitCode uint32    // of a stopped task
 	ExitedAt time.Time // of a stopped task
 	OOMKills uint64    // how often the kernel killed a process of it for want of memory
+
+	Limits  *spec.Limits // that the kernel has for it, where they are not the applied ones; else nil
+	Drifted bool         // it was started with an OCI spec that is not the one that carrel made
 }
 
 // ShortOfMemory is said of a task that the kernel ended.

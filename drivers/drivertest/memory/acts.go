@@ -60,6 +60,16 @@ func (h *Host) Strange(found spec.Workspace, folder string, data plan.Files) {
 	}
 }
 
+// Tamper changes the description of a container, as somebody else would who then
+// restarts its process.
+func (h *Host) Tamper(id string, drift ...state.Drift) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	changed := *h.world.Instances[id]
+	changed.Drift, changed.Task.Drifted = drift, changed.Task.Alive()
+	h.world.Instances[id] = &changed
+}
+
 // Break makes the network of a workspace stop working. Its namespace stays, or
 // goes too, as with a reboot.
 func (h *Host) Break(workspace string, namespace bool) {
@@ -115,7 +125,7 @@ func (h *Host) String() string {
 	defer h.mu.Unlock()
 	var lines []string
 	for id, c := range h.world.Instances {
-		lines = append(lines, fmt.Sprintf("container %s: workspace %s, set %s, image %s, task %q", id, c.Workspace, c.Set, c.Image, c.Task.Status))
+		lines = append(lines, fmt.Sprintf("container %s: workspace %s, set %s, image %s, task %q%s", id, c.Workspace, c.Set, c.Image, c.Task.Status, drifted(c)))
 	}
 	for name, files := range h.world.Volumes {
 		lines = append(lines, fmt.Sprintf("volume %s: %v", name, files))
@@ -142,4 +152,11 @@ func (h *Host) String() string {
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n") + "\n"
+}
+
+func drifted(c *state.Instance) string {
+	if len(c.Drift) == 0 && !c.Task.Drifted {
+		return ""
+	}
+	return fmt.Sprintf(", drift %v, started with it: %v", c.Drift, c.Task.Drifted)
 }

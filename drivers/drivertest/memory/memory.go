@@ -146,8 +146,12 @@ func (h *Host) AdoptContainer(_ context.Context, s plan.AdoptContainer) error { 
 // UpdateLabels gives a container labels and a kept spec.
 func (h *Host) UpdateLabels(_ context.Context, s plan.UpdateLabels) error { return h.do(s) }
 
-// UpdateResources needs a container, and changes nothing: nothing here uses
-// anything.
+// RestoreDescription undoes what was changed in the description of a container.
+func (h *Host) RestoreDescription(_ context.Context, s plan.RestoreDescription) error {
+	return h.do(s)
+}
+
+// UpdateResources gives the task of a container other limits.
 func (h *Host) UpdateResources(_ context.Context, s plan.UpdateResources) error { return h.do(s) }
 
 // DeleteContainer removes a container whose task does not run.
