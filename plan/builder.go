@@ -16,7 +16,8 @@ type builder struct {
 	frame  decide.Frame
 	world  *World
 	change Change
-	err    error // of the first step that the world refused
+	moved  string // the folder in the root filesystem that became the volume; "" when none did
+	err    error  // of the first step that the world refused
 }
 
 func newBuilder(f decide.Frame, d decide.Decision, w *World) *builder {

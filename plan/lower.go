@@ -191,14 +191,16 @@ func (b *builder) moveData() {
 		path = was.DataPath
 	}
 	b.Because(fmt.Sprintf("container %s keeps its data in its root filesystem", c.ID))
+	b.moved = path
 	b.add(MigrateData{Workspace: b.Name, Snapshot: c.Snapshot, DataPath: path})
 }
 
 // replaceContainer deletes the container, fills the volume, and makes the new
 // container, each if that was decided.
 func (b *builder) replaceContainer() {
-	if b.Instance != nil && b.Goal.Replaces() {
-		b.add(DeleteContainer{Container: b.Instance.ID})
+	if c := b.Instance; c != nil && b.Goal.Replaces() {
+		b.discardRoot(Root{Key: c.Snapshot, Container: c.ID, Moved: b.moved})
+		b.add(DeleteContainer{Container: c.ID})
 	}
 	if b.Goal.Volume.Away == decide.DiscardVolume {
 		b.bringBack() // only now: if the run were cut earlier, the next plan would discard this volume again
@@ -213,7 +215,19 @@ func (b *builder) replaceContainer() {
 		b.add(CreateVolume{Workspace: b.Name, Image: b.imageName(), DataPath: b.Desired.DataPath, User: b.Desired.User})
 	}
 	if b.Goal.Instance == decide.MakeInstance {
+		left := Root{Key: b.Name} // of a container that is gone
+		if b.Goal.Volume.From == decide.FromLeftover && b.Data.Leftover == b.Name {
+			left.Moved = b.Desired.DataPath
+		}
+		b.discardRoot(left)
 		b.add(CreateContainer{Container: b.Name, Set: b.frame.Set.Name, Host: b.frame.Now.Host, Image: b.imageName(), Spec: *b.Desired})
+	}
+}
+
+// discardRoot notes a root filesystem that the next step deletes, if it is there.
+func (b *builder) discardRoot(r Root) {
+	if _, there := b.world.RootFilesystems[r.Key]; there {
+		b.change.roots = append(b.change.roots, r)
 	}
 }
 

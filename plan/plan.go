@@ -64,7 +64,12 @@ type Change struct {
 	// First is whether nothing was known of the workspace.
 	First bool
 
+	// Lost is what was written to the root filesystems that the change deletes, once
+	// the plan was told (roots.go).
+	Lost []state.Written
+
 	desired *spec.Workspace
+	roots   []Root
 }
 
 // Source is the file that describes the workspace; "" when none does.

@@ -88,6 +88,7 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 	if err != nil {
 		return err
 	}
+	p = p.Tell(host.Runtime.Written(ctx, p.Roots()))
 	if err := showPlan(cmd.OutOrStdout(), p, *o.output); err != nil {
 		return err
 	}

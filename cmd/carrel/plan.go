@@ -102,7 +102,10 @@ func planFor(ctx context.Context, c *drivers.Config, want spec.Set, options plan
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	return plan.New(want, now, options)
+	if p, err = plan.New(want, now, options); err != nil {
+		return plan.Plan{}, err
+	}
+	return p.Tell(host.Runtime.Written(ctx, p.Roots())), nil
 }
 
 // writePlan writes a plan to a file.

@@ -11,4 +11,5 @@ var (
 
 	KernelLimits = kernelLimits
 	Differences  = differences
+	WrittenBelow = writtenBelow
 )

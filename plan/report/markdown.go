@@ -31,6 +31,9 @@ func (v Plan) table(b *strings.Builder) {
 		for _, f := range c.Fields {
 			why = append(why, "`"+f.String()+"`")
 		}
+		for _, lost := range c.Lost.lines() {
+			why = append(why, "lost: "+lost)
+		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", c.Workspace, c.Action, c.Effect, cell(strings.Join(why, "; ")))
 	}
 }

@@ -41,6 +41,7 @@ type Change struct {
 	Effect    string         `json:"effect"` // what its users will notice; "" when nothing
 	Reasons   []string       `json:"reasons"`
 	Fields    []decide.Field `json:"fields"`
+	Lost      *Lost          `json:"lost,omitempty"` // with the root filesystem of the container
 	Steps     []Step         `json:"steps"`
 }
 
@@ -66,7 +67,7 @@ func OfPlan(p plan.Plan) Plan {
 func ofChange(c plan.Change) Change {
 	v := Change{
 		Workspace: c.Workspace, Action: c.Action, Cost: c.Cost, Effect: effect(c),
-		Reasons: notNil(c.Reasons), Fields: notNil(c.Fields), Steps: []Step{},
+		Reasons: notNil(c.Reasons), Fields: notNil(c.Fields), Lost: ofWritten(c.Lost), Steps: []Step{},
 	}
 	for _, s := range c.Steps {
 		v.Steps = append(v.Steps, Step{Step: plan.StepName(s), Text: s.String()})
@@ -111,6 +112,9 @@ func (c Change) text(b *strings.Builder) {
 		if !slices.ContainsFunc(c.Fields, func(f decide.Field) bool { return reason == f.Reason() }) {
 			fmt.Fprintf(b, "      because: %s\n", reason)
 		}
+	}
+	for _, lost := range c.Lost.lines() {
+		fmt.Fprintf(b, "      lost: %s\n", lost)
 	}
 	for i, s := range c.Steps {
 		fmt.Fprintf(b, "      %d. %s\n", i+1, s.Text)
