@@ -22,24 +22,31 @@ const groupRoot = "/sys/fs/cgroup"
 
 // groupFile reads a file of the memory group of a container. The two versions of
 // control groups have it at different paths.
-func (d *Driver) groupFile(container, v1, v2 string) ([]byte, error) {
+func (d *Driver) groupFile(container, v1, v2 string, size int) ([]byte, error) {
 	group := d.Namespace + "/" + container
 	if unified() {
-		return readOnce(groupRoot + "/" + group + "/" + v2)
+		return readOnce(groupRoot+"/"+group+"/"+v2, size)
 	}
-	return readOnce(groupRoot + "/memory/" + group + "/" + v1)
+	return readOnce(groupRoot+"/memory/"+group+"/"+v1, size)
 }
 
-// readOnce reads a file of the kernel, which returns at most a page. It is called
-// for every container of an observation, and os.ReadFile takes longer: it adds the
-// file to the poller and asks for its size.
-func readOnce(path string) ([]byte, error) {
+// How large files of the kernel are at most that have one line, a few, or many.
+const (
+	lineSize  = 64
+	linesSize = 512
+	pageSize  = 8 << 10
+)
+
+// readOnce reads a file of the kernel, which returns all of it at once. It is called
+// several times for every container of an observation, and os.ReadFile takes longer: it
+// adds the file to the poller and asks for its size.
+func readOnce(path string, size int) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	text := make([]byte, 8<<10)
+	text := make([]byte, size)
 	n, err := unix.Read(fd, text)
 	return text[:max(n, 0)], err
 }
@@ -90,7 +97,7 @@ func (d *Driver) measured(c state.Instance, task state.Task) state.Instance {
 	}
 	if task.Status != state.TaskNone {
 		// memory.oom_control of version 1, memory.events of version 2.
-		if text, err := d.groupFile(c.ID, "memory.oom_control", "memory.events"); err == nil {
+		if text, err := d.groupFile(c.ID, "memory.oom_control", "memory.events", linesSize); err == nil {
 			task.OOMKills = counter(text, "oom_kill")
 		}
 	}
@@ -130,7 +137,7 @@ func kernelLimits(root string, unified bool, group string, want spec.Limits) spe
 	}
 	if n, ok := numberIn(root + memory); ok {
 		now.Memory = spec.Bytes(n)
-		if n == int64(want.Memory)/pageSize*pageSize {
+		if n == int64(want.Memory)/memoryPage*memoryPage {
 			now.Memory = want.Memory
 		}
 	}
@@ -147,7 +154,7 @@ func kernelLimits(root string, unified bool, group string, want spec.Limits) spe
 func kernelCPU(root string, unified bool, group string) (spec.CPU, bool) {
 	var quota, period int64
 	if unified {
-		text, err := readOnce(root + "/" + group + "/cpu.max")
+		text, err := readOnce(root+"/"+group+"/cpu.max", lineSize)
 		words := bytes.Fields(text)
 		if err != nil || len(words) != 2 {
 			return 0, false
@@ -168,12 +175,12 @@ func kernelCPU(root string, unified bool, group string) (spec.CPU, bool) {
 	return spec.CPU(quota * 1000 / max(period, 1)), period > 0
 }
 
-// pageSize is what the kernel rounds memory down to.
-var pageSize = int64(os.Getpagesize())
+// memoryPage is what the kernel rounds memory down to.
+var memoryPage = int64(os.Getpagesize())
 
 // numberIn is the limit in a file of a group; 0 when it is none.
 func numberIn(path string) (int64, bool) {
-	text, err := readOnce(path)
+	text, err := readOnce(path, lineSize)
 	if err != nil {
 		return 0, false
 	}
@@ -202,7 +209,7 @@ func netnsOf(pid uint32) uint64 {
 // usedMemory is the memory of a container's processes that the kernel cannot free
 // without ending one of them; 0 when it cannot be read.
 func (d *Driver) usedMemory(container string) spec.Bytes {
-	text, err := d.groupFile(container, "memory.stat", "memory.stat")
+	text, err := d.groupFile(container, "memory.stat", "memory.stat", pageSize)
 	if err != nil {
 		return 0
 	}

@@ -9,6 +9,7 @@ import (
 	"carrel/plan"
 	"carrel/plan/report"
 	"carrel/plan/state"
+	"carrel/spec"
 )
 
 func TestWhatIsLostAsText(t *testing.T) {
@@ -39,6 +40,26 @@ func TestWhatIsLostAsText(t *testing.T) {
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+}
+
+func TestDriftAndWhatIsLostFitTheSchema(t *testing.T) {
+	s := inOrder()
+	s.want.Workspaces[0].User = "7"
+	s.now.Instances[0].Snapshot, s.now.Instances[0].Task.Limits = "rootfs-1", &spec.Limits{Pids: 7}
+	p, err := plan.New(s.want, s.now, s.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = p.Tell(map[string]state.Written{"rootfs-1": {
+		Paths: []state.WrittenPath{{Path: "/db", Files: 1, Bytes: 2, Deleted: 3, Volume: true}, {Path: "/etc"}}, More: true, Err: "no",
+	}})
+	v := report.OfPlan(p)
+	valid(t, "plan", v)
+	for _, want := range []string{"resources.limits.pids: 7 -> 4096 (changed on the host)", "lost: /db (volume of the image, 1 file, 2 B, 3 deletions)"} {
+		if !strings.Contains(v.Text(), want) || !strings.Contains(v.Markdown(), want) {
+			t.Errorf("no %q in\n%s\n%s", want, v.Text(), v.Markdown())
 		}
 	}
 }
