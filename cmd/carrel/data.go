@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"carrel/drivers"
@@ -213,30 +211,37 @@ func dataExportCommand(host *drivers.Config) *cobra.Command {
 	return cmd
 }
 
-// archiveFile is standard output, or a file that gets its name only when it is
-// complete. finish completes it, or removes it after a failure.
+// archiveFile is standard output, or a place that a user named. A file gets its
+// name only when it is complete. finish completes it, or removes it after a failure.
 func archiveFile(stdout io.Writer, path string) (out io.Writer, finish func(failed error) error, err error) {
 	if path == "-" {
-		if terminal(stdout) {
-			return nil, nil, errors.New("refused: the output is a terminal (name a file with -o, or redirect the output)")
-		}
-		return stdout, func(error) error { return nil }, nil
+		return stdout, func(error) error { return nil }, notTerminal(stdout)
 	}
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%s already exists (name another file with -o)", path)
-	}
-	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
+	to, err := findDestination(path, stdout)
 	if err != nil {
 		return nil, nil, err
 	}
-	return f, func(failed error) error {
-		if failed != nil {
-			return f.Cleanup()
+	out, end, err := to.stream()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := notTerminal(out); err != nil {
+		_, failed := end(err)
+		return nil, nil, errors.Join(err, failed)
+	}
+	return out, func(failed error) error {
+		made, err := end(failed)
+		if !made || err != nil {
+			return err
 		}
-		if err := f.CloseAtomicallyReplace(); err != nil {
-			return errors.Join(err, f.Cleanup())
-		}
-		_, err := fmt.Fprintf(stdout, "wrote %s\n", path)
+		_, err = fmt.Fprintf(stdout, "wrote %s\n", path)
 		return err
 	}, nil
+}
+
+func notTerminal(out io.Writer) error {
+	if terminal(out) {
+		return errors.New("refused: the output is a terminal (name a file with -o, or redirect the output)")
+	}
+	return nil
 }

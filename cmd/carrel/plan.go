@@ -5,10 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"carrel/drivers"
@@ -33,12 +32,15 @@ func planCommand(host *drivers.Config) *cobra.Command {
 	}
 	options, policy := planFlags(cmd), policyFlag(cmd, defaultPolicy)
 	output := outputFlag(cmd, "text", "json", "markdown", "github")
-	out := cmd.Flags().String("out", "", "also write the plan as JSON to this file, for apply --plan")
+	out := cmd.Flags().String("out", "", "also write the plan as JSON to this file, for apply --plan; - is standard output, and the plan in words is then on standard error")
 	detailed := cmd.Flags().Bool("detailed-exitcode", false, "exit with 2 when there are changes")
 	everywhere := cmd.Flags().Bool("all-hosts", false, "plan for all hosts of the store, from the last observation of each agent; this does not use containerd")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
 		if err := oneOf("output", *output, "text", "json", "markdown", "github"); err != nil {
 			return err
+		}
+		if *out == "" && cmd.Flags().Changed("out") {
+			return errors.New("--out is empty (name a file, or leave the flag out)")
 		}
 		if *everywhere {
 			if *out != "" {
@@ -58,12 +60,16 @@ func planCommand(host *drivers.Config) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		show := cmd.OutOrStdout()
 		if *out != "" {
-			if err := writePlan(*out, p); err != nil {
+			if show, err = writePlan(cmd, *out, p); err != nil {
 				return err
 			}
+			if *out == "-" && *output == "json" {
+				show = io.Discard // it is the same
+			}
 		}
-		if err := showPlan(cmd.OutOrStdout(), p, *output); err != nil {
+		if err := showPlan(show, p, *output); err != nil {
 			return err
 		}
 		if *detailed && !p.Empty() {
@@ -108,13 +114,22 @@ func planFor(ctx context.Context, c *drivers.Config, want spec.Set, options plan
 	return p.Tell(host.Runtime.Written(ctx, p.Roots())), nil
 }
 
-// writePlan writes a plan to a file.
-func writePlan(path string, p plan.Plan) error {
+// writePlan writes a plan to a place that a user named. Then the plan is shown on
+// standard error if the place is standard output.
+func writePlan(cmd *cobra.Command, path string, p plan.Plan) (show io.Writer, err error) {
 	text, err := report.OfPlan(p).JSON()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return renameio.WriteFile(path, text, 0o600, renameio.WithTempDir(filepath.Dir(path)))
+	if path == "-" {
+		_, err := cmd.OutOrStdout().Write(text)
+		return cmd.ErrOrStderr(), err
+	}
+	to, err := findDestination(path, cmd.OutOrStdout())
+	if err != nil {
+		return nil, err
+	}
+	return cmd.OutOrStdout(), to.write(text)
 }
 
 // planned is the plan that apply --plan names: from a file that plan --out
