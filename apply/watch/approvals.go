@@ -3,6 +3,7 @@ package watch
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -22,7 +23,22 @@ type approvals struct {
 }
 
 func newApprovals(paths []string) approvals {
-	return approvals{command: "carrel apply " + strings.Join(paths, " "), deletions: map[string]bool{}, deleted: map[string]time.Time{}}
+	quoted := make([]string, len(paths))
+	for i, path := range paths {
+		quoted[i] = shellWord(path)
+	}
+	return approvals{command: "carrel apply " + strings.Join(quoted, " "), deletions: map[string]bool{}, deleted: map[string]time.Time{}}
+}
+
+// plainWord is a path that a shell takes as it is.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// shellWord is a path as a user can paste it into a shell.
+func shellWord(path string) string {
+	if plainWord.MatchString(path) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
 // review finds out which deletions of a new plan need approval. A deletion that

@@ -30,29 +30,35 @@ func hostFlags(cmd *cobra.Command) *drivers.Config {
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&c.StateDir, "state-dir", defaultStateDir, "folder of volumes, logs and the default store")
 	flags.StringVar(&c.Store, "store", "", "URL of the record store: sqlite:///path or postgres://... (default: SQLite in the state dir)")
-	flags.StringVar(&c.Address, "address", defaultAddress, "socket of containerd")
+	flags.StringVar(&c.Address, "address", defaultAddress, "socket of containerd: its path, or unix:// and its path")
 	flags.StringVar(&c.Namespace, "namespace", defaultNamespace, "containerd namespace; carrel uses no other")
 	flags.StringVar(&c.Snapshotter, "snapshotter", "overlayfs", "containerd snapshotter")
 	flags.StringVar(&c.HostsDir, "hosts-dir", defaultHostsDir, "folder of containerd's hosts.toml files for registries")
 	c.Waiting = func(missing string) { fmt.Fprintf(os.Stderr, "carrel: waiting for the CDI files of %s\n", missing) }
 	flags.StringVar(&c.RunDir, "run-dir", defaultRunDir, "folder of network namespaces; each state dir needs its own")
 	flags.StringVar(&c.CNIConfDir, "cni-conf-dir", defaultConfDir, "folder of CNI configurations; if it has none, carrel uses a built-in bridge")
-	flags.StringSliceVar(&c.CNIBinDirs, "cni-bin-dir", []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"}, "folders of CNI plugins")
+	c.CNIBinDirs, c.CDISpecDirs = []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"}, []string{"/etc/cdi", "/var/run/cdi"}
+	flags.Var(&folders{list: &c.CNIBinDirs}, "cni-bin-dir", "folders of CNI plugins")
 	flags.StringVar(&c.Subnet, "subnet", "10.63.0.0/16", "subnet of the built-in bridge")
-	flags.StringSliceVar(&c.CDISpecDirs, "cdi-spec-dir", []string{"/etc/cdi", "/var/run/cdi"}, "folders of CDI files; later folders take precedence")
+	flags.Var(&folders{list: &c.CDISpecDirs}, "cdi-spec-dir", "folders of CDI files; later folders take precedence")
 	flags.StringVar(&c.Host, "host", hostname(), "name of this host in specs and records")
-	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) }
+	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := fromEnvironment(cmd.Flags()); err != nil {
+			return err
+		}
+		return absolutePaths(c)
+	}
 	return c
 }
 
 // fromEnvironment sets the flags that were not passed from their environment
-// variables.
+// variables. An empty variable counts as not set.
 func fromEnvironment(flags *pflag.FlagSet) error {
 	var failed error
 	flags.VisitAll(func(f *pflag.Flag) {
 		variable := "CARREL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, set := os.LookupEnv(variable)
-		if !set || f.Changed || failed != nil {
+		value := os.Getenv(variable)
+		if value == "" || f.Changed || failed != nil {
 			return
 		}
 		if err := flags.Set(f.Name, value); err != nil {

@@ -18,18 +18,20 @@ const defaultPolicy = "/etc/carrel/policy.yaml"
 // file may be missing; a file that the user names must exist.
 type policyFile struct {
 	path  string
-	usual string      // "" when the command has no policy by default
 	named func() bool // whether the user named a file
 }
 
 func policyFlag(cmd *cobra.Command, usual string) *policyFile {
-	p := &policyFile{usual: usual, named: func() bool { return cmd.Flags().Changed("policy") }}
+	p := &policyFile{named: func() bool { return cmd.Flags().Changed("policy") }}
 	cmd.Flags().StringVar(&p.path, "policy", usual, "file that limits what workspaces of this host may use; without a policy everything is allowed")
 	return p
 }
 
 func (p *policyFile) read() (policy.Policy, error) {
-	if p.path == "" && p.usual == "" {
+	switch {
+	case p.path == "" && p.named():
+		return policy.Policy{}, errors.New("--policy is empty (name a file, or leave the flag out)")
+	case p.path == "":
 		return policy.Policy{}, nil
 	}
 	allowed, err := policy.Load(p.path)
