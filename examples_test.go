@@ -3,11 +3,13 @@ package carrel_test
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"carrel/plan"
 	"carrel/plan/state"
@@ -69,6 +71,38 @@ func planExample(t *testing.T, path string) {
 	}
 	if diff := cmp.Diff(wanted, planned); diff != "" {
 		t.Errorf("plan (-want +got):\n%s", diff)
+	}
+}
+
+// TestReadmeBegins checks that the first spec of the README is that of its first
+// example, which needs nothing of a host: no device, no folder, no network.
+func TestReadmeBegins(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	first, _, found := strings.Cut(rest, "```\n")
+	if !found {
+		t.Fatal("the README has no spec")
+	}
+	path := filepath.Join("examples", "readme.yaml")
+	file := spec.Parse(path, path, []byte(first))
+	workspaces, more := file.Workspaces(spec.WorkspaceSet{}, nil)
+	if errs := append(file.Errors, more...); len(errs) > 0 || len(workspaces) != 1 {
+		t.Fatalf("%d workspaces, %v", len(workspaces), errs)
+	}
+	example, err := spec.Load("examples/bot.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := workspaces[0], example.Workspaces[0]
+	got.Source, want.Source = "", ""
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(spec.Workspace{})); diff != "" {
+		t.Errorf("the README differs from examples/bot.yaml (-example +README):\n%s", diff)
+	}
+	if len(got.Devices) > 0 || len(got.Mounts) > 0 || got.Network.Mode == spec.NetworkCNI {
+		t.Errorf("it needs something of the host: %+v", got)
 	}
 }
 

@@ -49,7 +49,7 @@ func applyCommand(host *drivers.Config) *cobra.Command {
 		Long:  "Plan, show the plan, ask for approval, and carry it out. PATH is a file, a folder, or - for standard input; the default is the current folder.",
 	}
 	options, o, policy := planFlags(cmd), applyFlags(cmd), policyFlag(cmd, defaultPolicy)
-	wait := cmd.Flags().Duration("device-wait", 30*time.Second, "how long to wait for the CDI files of a vendor that has none yet, for example at boot")
+	wait := cmd.Flags().Duration("device-wait", 30*time.Second, "how long to wait for the CDI files of a vendor that has none yet; by default only soon after a boot, and when the host may have the vendor's tools")
 	cmd.Flags().StringVar(&o.planned, "plan", "", "apply only if planning again gives this plan: a file that plan --out wrote, or a plan id")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
 		want, err := load(paths, policy, host.Host)
@@ -58,6 +58,12 @@ func applyCommand(host *drivers.Config) *cobra.Command {
 		}
 		c := *host
 		c.DeviceWait = *wait
+		if !cmd.Flags().Changed("device-wait") && !mayAppear(devicesOf(want.Here(host.Host)), uptime(), installed) {
+			c.DeviceWait = 0
+		}
+		c.Waiting = func(missing string) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "carrel: waiting up to %s for the CDI files of %s, which the tools of the vendor may still write (--device-wait)\n", *wait, missing)
+		}
 		return change(cmd, c, *o, want, func(now state.State) (plan.Plan, error) {
 			return plan.New(want, now, *options)
 		})

@@ -34,7 +34,6 @@ func hostFlags(cmd *cobra.Command) *drivers.Config {
 	flags.StringVar(&c.Namespace, "namespace", defaultNamespace, "containerd namespace; carrel uses no other")
 	flags.StringVar(&c.Snapshotter, "snapshotter", "overlayfs", "containerd snapshotter")
 	flags.StringVar(&c.HostsDir, "hosts-dir", defaultHostsDir, "folder of containerd's hosts.toml files for registries")
-	c.Waiting = func(missing string) { fmt.Fprintf(os.Stderr, "carrel: waiting for the CDI files of %s\n", missing) }
 	flags.StringVar(&c.RunDir, "run-dir", defaultRunDir, "folder of network namespaces; each state dir needs its own")
 	flags.StringVar(&c.CNIConfDir, "cni-conf-dir", defaultConfDir, "folder of CNI configurations; if it has none, carrel uses a built-in bridge")
 	c.CNIBinDirs, c.CDISpecDirs = []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"}, []string{"/etc/cdi", "/var/run/cdi"}
