@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -55,12 +57,18 @@ func (s *Store) pull(ctx context.Context, ref string, blobs *blobs, progress fun
 	if progress != nil {
 		watching.Go(func() { blobs.watch(ctx, s.config.Client.ContentStore(), progress) })
 	}
-	return s.config.Client.Pull(ctx, ref,
+	image, err := s.config.Client.Pull(ctx, ref,
 		client.WithResolver(s.resolver(ctx)),
 		client.WithPullUnpack,
 		client.WithPullSnapshotter(s.config.Snapshotter),
 		client.WithImageHandlerWrapper(blobs.wrap),
 	)
+	if err == nil && progress != nil {
+		cancel()
+		watching.Wait()
+		blobs.complete(progress)
+	}
+	return image, err
 }
 
 // blobs are the parts of an image that is being pulled. They are added as the pull
@@ -84,6 +92,18 @@ func (b *blobs) find(download string) (size int64, found bool) {
 	defer b.mu.Unlock()
 	size, found = b.size[download]
 	return size, found
+}
+
+// complete reports that all layers are here. Those that came between two questions
+// were never seen whole.
+func (b *blobs) complete(progress func(layer string, done, total int64)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, download := range slices.Sorted(maps.Keys(b.size)) {
+		if layer, isLayer := strings.CutPrefix(download, "layer-"); isLayer {
+			progress(layer, b.size[download], b.size[download])
+		}
+	}
 }
 
 // watch reports the progress of the layers until ctx ends. It asks the content store,

@@ -26,12 +26,20 @@ func TestPull(t *testing.T) {
 	first := drivertest.Image(t, v1.Config{Labels: map[string]string{"v": "1"}})
 	ref := registry.Push(t, "team/bot:v1", first)
 	var mu = make(chan struct{}, 1)
-	layers := map[string]int64{}
+	layers := map[string][2]int64{}
 	b.must(b.PullImage(t.Context(), plan.PullImage{Image: ref}, func(layer string, done, total int64) {
 		mu <- struct{}{}
-		layers[layer] = total
+		layers[layer] = [2]int64{done, total}
 		<-mu
 	}))
+	for layer, bytes := range layers {
+		if bytes[0] != bytes[1] || bytes[1] == 0 {
+			t.Errorf("the progress of layer %s ends at %d of %d bytes", layer, bytes[0], bytes[1])
+		}
+	}
+	if len(layers) == 0 {
+		t.Error("the pull reports no progress")
+	}
 	w := spec.Default()
 	w.Image, w.ImagePullPolicy = ref, spec.PullAlways
 	if i := b.asked(w); i.Digest == "" || i.Digest != i.Source || i.Err != "" {
