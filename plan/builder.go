@@ -21,10 +21,14 @@ type builder struct {
 }
 
 func newBuilder(f decide.Frame, d decide.Decision, w *World) *builder {
-	return &builder{Decision: d, frame: f, world: w, change: Change{
+	b := &builder{Decision: d, frame: f, world: w, change: Change{
 		Workspace: d.Name, Set: f.Set.Name, Host: f.Now.Host, Action: d.Action, Cost: d.Cost, Fields: d.Fields,
 		Recorded: d.Record != nil || d.Desired != nil, First: d.Action == decide.ActionCreate && d.Record == nil, desired: d.Desired,
 	}}
+	if d.Record != nil {
+		b.change.LastError = d.Record.LastError
+	}
+	return b
 }
 
 // add adds a step, and does it to the world.

@@ -61,6 +61,9 @@ type Change struct {
 	// is rolled back to.
 	Previous *Previous
 
+	// LastError is why the last change of the workspace failed; "" when it did not.
+	LastError string
+
 	// First is whether nothing was known of the workspace.
 	First bool
 

@@ -198,6 +198,28 @@ func TestATagThatMovesIsFollowed(t *testing.T) {
 	})
 }
 
+// TestALogLineHasAnErrorOnce checks that a failure which repeats itself is not logged as
+// its own reason.
+func TestALogLineHasAnErrorOnce(t *testing.T) {
+	withBed(t, func(b *bed) {
+		b.set(func() { b.startErr = func(plan.StartTask) error { return errors.New("the disk is full") } })
+		b.specs(workspace("bot", "agent:v1"))
+		b.advance(10 * time.Second)
+		failures := 0
+		for line := range strings.SplitSeq(b.takeLog(), "\n") {
+			if strings.Contains(line, "change failed") {
+				failures++
+				if strings.Count(line, "the disk is full") != 1 {
+					t.Errorf("the line %q has not its error once", line)
+				}
+			}
+		}
+		if failures < 2 {
+			t.Errorf("%d changes failed", failures)
+		}
+	})
+}
+
 func TestDataLossAndMassDeleteNeedApproval(t *testing.T) {
 	withBed(t, func(b *bed) {
 		var all []spec.Workspace

@@ -150,7 +150,7 @@ func (f Frame) create(d *Decision) {
 	case r != nil && r.Container != "":
 		d.Because("its container is missing")
 	case r != nil && r.LastError != "":
-		d.Because("the last apply failed: " + r.LastError)
+		d.Because(LastApplyFailed)
 	default:
 		d.Because("new")
 	}

@@ -28,6 +28,10 @@ func (s Subject) Applied() *spec.Workspace {
 	return nil
 }
 
+// LastApplyFailed is a reason for a change. The record says how it failed: that is
+// left out, because the error of this change may be the same.
+const LastApplyFailed = "the last apply failed"
+
 // staleRecord is why the record of a workspace must be written though its
 // instance is as desired; "" when it need not.
 func (s Subject) staleRecord() string {
@@ -36,7 +40,7 @@ func (s Subject) staleRecord() string {
 	case r == nil:
 		return "record missing in the store"
 	case r.LastError != "":
-		return "the last apply failed: " + r.LastError
+		return LastApplyFailed
 	case r.Source != s.Desired.Source && r.Gone && s.Desired.Source != "":
 		return s.Desired.Source + " describes it now"
 	case r.Container != s.Instance.ID:

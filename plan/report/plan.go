@@ -67,7 +67,13 @@ func OfPlan(p plan.Plan) Plan {
 func ofChange(c plan.Change) Change {
 	v := Change{
 		Workspace: c.Workspace, Action: c.Action, Cost: c.Cost, Effect: effect(c),
-		Reasons: notNil(c.Reasons), Fields: notNil(c.Fields), Lost: ofWritten(c.Lost), Steps: []Step{},
+		Reasons: []string{}, Fields: notNil(c.Fields), Lost: ofWritten(c.Lost), Steps: []Step{},
+	}
+	for _, reason := range c.Reasons {
+		if reason == decide.LastApplyFailed {
+			reason += ": " + c.LastError
+		}
+		v.Reasons = append(v.Reasons, reason)
 	}
 	for _, s := range c.Steps {
 		v.Steps = append(v.Steps, Step{Step: plan.StepName(s), Text: s.String()})
