@@ -121,7 +121,7 @@ func Around(want spec.Set, now state.State, opts Options) (Plan, spec.Errors) {
 	})
 	p.Owned = owned
 	check(f, &p)
-	return p, errs
+	return p, errs.Sorted()
 }
 
 // lowerAll makes the plan of decisions: those to change something become
@@ -140,14 +140,17 @@ func lowerAll(f decide.Frame, decisions iter.Seq[decide.Decision]) (p Plan, errs
 		}
 		switch {
 		case len(d.Errors) > 0:
-			errs = append(errs, d.Errors...)
+			for _, err := range d.Errors {
+				err.Workspaces = []string{d.Name}
+				errs = append(errs, err)
+			}
 		case d.Action != "":
 			if world == nil {
 				world = NewWorld(f.Now)
 			}
 			change, err := lower(f, d, world)
 			if err != nil {
-				errs = append(errs, spec.Error{Pos: d.Position(), Msg: err.Error()})
+				errs = append(errs, spec.Error{Pos: d.Position(), Msg: err.Error(), Workspaces: []string{d.Name}})
 				continue
 			}
 			p.Changes = append(p.Changes, change)

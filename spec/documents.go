@@ -71,8 +71,23 @@ func Parse(name, source string, content []byte) *File {
 			checkAmounts("spec", d.Get("spec"), &f.Errors)
 			f.workspaces = append(f.workspaces, d)
 		}
+		if d.Get("kind").Text() == "Workspace" {
+			concern(f.Errors[before:], d)
+		}
 	}
 	return f
+}
+
+// concern notes of the errors of a document which workspace has them, as far as its
+// name can be read.
+func concern(errs Errors, d *document.Node) {
+	name := d.Get("metadata", "name")
+	if name.Text() == "" || name.Wrong() {
+		return
+	}
+	for i := range errs {
+		errs[i].Workspaces, errs[i].Host = []string{name.Text()}, d.Get("spec", "host").Text()
+	}
 }
 
 func (f *File) addSet(d *document.Node) {
@@ -99,6 +114,7 @@ func SetOf(files []*File) (set WorkspaceSet, errs Errors) {
 		for _, s := range f.Sets {
 			if set.Pos != (Pos{}) {
 				errs.Add(s.Pos, "keep one of them, or load them one by one", "this is the second WorkspaceSet, the first is at %s", set.Pos)
+				unknown = true // a workspace may have been written for the defaults of this one
 				continue
 			}
 			set = s
@@ -113,10 +129,11 @@ func SetOf(files []*File) (set WorkspaceSet, errs Errors) {
 // without a name is left out. The check may be nil.
 func (f *File) Workspaces(over WorkspaceSet, check Check) (all []Workspace, errs Errors) {
 	for _, d := range f.workspaces {
-		w := Workspace{Source: f.Source}
+		w, before := Workspace{Source: f.Source}, len(errs)
 		if f.workspace(&w, d, over, check, &errs); w.Name != "" {
 			all = append(all, w)
 		}
+		concern(errs[before:], d)
 	}
 	return all, errs
 }

@@ -9,3 +9,6 @@ type (
 	Error  = document.Error
 	Errors = document.Errors
 )
+
+// Names is a list of names as a message has it.
+func Names(all []string) string { return document.Names(all) }

@@ -12,6 +12,7 @@ const DefaultSet = "default"
 // Set is what one tree of specs says: the workspaces it owns, by name.
 type Set struct {
 	Name       string
+	At         Pos // of the name; zero without a WorkspaceSet
 	Workspaces []Workspace
 
 	// Sources are the paths that were loaded, absolute; folders end in a

@@ -124,7 +124,7 @@ func (l *loop) decide(busy map[string]bool, now time.Time) decision {
 		desired, observed, options := l.inputs.loaded.Desired, l.inputs.observed, l.agent.Options
 		options.Busy = busy
 		p, hostErrors := plan.Around(desired, observed, options)
-		s := newSituation(observed, hostErrors, busy, l.schedule.specsChanging(), now)
+		s := newSituation(desired, observed, hostErrors, busy, l.schedule.specsChanging(), now)
 		d = l.backlog.keepRunning(l.backlog.decide(p, s), observed, desired, options, s)
 		l.schedule.retryHostErrors(hostErrors.Err(), now)
 		notes, errs = p.Notes, append(errs, hostErrors...)

@@ -90,10 +90,19 @@ type situation struct {
 	describedBy   map[string]string // by workspace: the file that described it when it was applied last
 }
 
-func newSituation(observed state.State, hostErrors spec.Errors, busy map[string]bool, specsChanging bool, now time.Time) situation {
+func newSituation(desired spec.Set, observed state.State, hostErrors spec.Errors, busy map[string]bool, specsChanging bool, now time.Time) situation {
 	s := situation{now: now, busy: busy, specsChanging: specsChanging, invalidFiles: map[string]bool{}, describedBy: map[string]string{}}
+	invalid := map[string]bool{} // workspaces: several may have one error
 	for _, e := range hostErrors {
 		s.invalidFiles[e.Pos.File] = true
+		for _, name := range e.Workspaces {
+			invalid[name] = true
+		}
+	}
+	for _, w := range desired.Workspaces {
+		if invalid[w.Name] {
+			s.invalidFiles[w.Source] = true
+		}
 	}
 	for _, r := range observed.Records {
 		s.describedBy[r.Workspace] = r.Source

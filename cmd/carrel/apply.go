@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"slices"
@@ -28,11 +29,12 @@ type applyOptions struct {
 	parallel    int
 	lockTimeout time.Duration
 	output      *string
-	planned     string // the file or the id of the only plan that may be applied
+	planned     *report.Plan // the only plan that may be applied; nil when any may
 }
 
 func applyFlags(cmd *cobra.Command) *applyOptions {
 	o := &applyOptions{output: outputFlag(cmd, "text", "json")}
+	cmd.Annotations[streams] = "yes"
 	flags := cmd.Flags()
 	flags.BoolVar(&o.approve, "auto-approve", false, "do not ask for approval")
 	flags.BoolVar(&o.massDelete, "allow-mass-delete", false, "allow the plan to delete more than half of the set (and at least three workspaces)")
@@ -50,8 +52,15 @@ func applyCommand(host *drivers.Config) *cobra.Command {
 	}
 	options, o, policy := planFlags(cmd), applyFlags(cmd), policyFlag(cmd, defaultPolicy)
 	wait := cmd.Flags().Duration("device-wait", 30*time.Second, "how long to wait for the CDI files of a vendor that has none yet; by default only soon after a boot, and when the host may have the vendor's tools")
-	cmd.Flags().StringVar(&o.planned, "plan", "", "apply only if planning again gives this plan: a file that plan --out wrote, or a plan id")
+	expected := cmd.Flags().String("plan", "", "apply only if planning again gives this plan: a file that plan --out wrote, - for standard input, or a plan id")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
+		if cmd.Flags().Changed("plan") {
+			was, err := planned(*expected, cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			o.planned = &was
+		}
 		want, err := load(paths, policy, host.Host)
 		if err != nil {
 			return err
@@ -95,7 +104,7 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 		return err
 	}
 	p = p.Tell(host.Runtime.Written(ctx, p.Roots()))
-	if err := showPlan(cmd.OutOrStdout(), p, *o.output); err != nil {
+	if err := showBefore(cmd.OutOrStdout(), p, *o.output); err != nil {
 		return err
 	}
 	if err := checkAllowed(p, o); err != nil || p.Empty() {
@@ -115,6 +124,14 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 	runner.Report = show.event
 	err = runner.Run(ctx, p)
 	return errors.Join(err, show.done(p, err))
+}
+
+// showBefore shows a plan before it is carried out.
+func showBefore(out io.Writer, p plan.Plan, form string) error {
+	if form == "json" {
+		return printLine(out, lineOfPlan(p))
+	}
+	return showPlan(out, p, form)
 }
 
 // openLocked opens the host for changes. No other carrel command can change it
@@ -183,14 +200,8 @@ func checkAllowed(p plan.Plan, o applyOptions) error {
 	if losses := p.Losses(); len(losses) > 0 && !o.dataLoss {
 		return fmt.Errorf("refused: the data of %s would be deleted permanently (pass --allow-data-loss to allow it)", strings.Join(losses, ", "))
 	}
-	if o.planned == "" {
-		return nil
-	}
-	was, err := planned(o.planned)
-	if err != nil {
-		return err
-	}
-	if was.ID == p.ID() {
+	was := o.planned
+	if was == nil || was.ID == p.ID() {
 		return nil
 	}
 	if was.Version == 0 {

@@ -79,6 +79,7 @@ func parallelism() int { return min(2*runtime.NumCPU(), maxParallelism) }
 
 // outputFlag is -o with the formats of a command; the first one is the default.
 func outputFlag(cmd *cobra.Command, formats ...string) *string {
+	cmd.Annotations = map[string]string{hasFormats: strings.Join(formats, ",")}
 	return cmd.Flags().StringP("output", "o", formats[0], "output format: "+strings.Join(formats, ", "))
 }
 

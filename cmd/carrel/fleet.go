@@ -61,13 +61,16 @@ func planAll(cmd *cobra.Command, c *drivers.Config, paths []string, policy *poli
 }
 
 // fleetResult is the result of a plan for all hosts: its errors, or else with
-// --detailed-exitcode whether there are changes.
-func fleetResult(v report.FleetPlan, detailed bool) error {
+// --detailed-exitcode whether there are changes. The JSON has the errors already.
+func fleetResult(v report.FleetPlan, detailed bool, form string) error {
 	var errs spec.Errors
 	for _, text := range v.Errors() {
 		errs.Add(spec.Pos{}, "", "%s", text)
 	}
-	if err := errs.Err(); err != nil {
+	switch err := errs.Err(); {
+	case err != nil && form == "json":
+		return inOutput{err}
+	case err != nil:
 		return err
 	}
 	if detailed && !v.Empty() {

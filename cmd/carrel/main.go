@@ -34,15 +34,15 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := interruptible()
 	defer stop()
-	err := root().ExecuteContext(ctx)
+	cmd, err := root().ExecuteContextC(ctx)
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errChanges):
 		return exitChanges
 	}
-	for _, line := range lines(err) {
-		fmt.Fprintln(os.Stderr, line)
+	if err := printErrors(cmd, err); err != nil {
+		fmt.Fprintln(os.Stderr, "carrel:", err)
 	}
 	return exitError
 }

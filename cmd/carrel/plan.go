@@ -50,7 +50,7 @@ func planCommand(host *drivers.Config) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return fleetResult(v, *detailed)
+			return fleetResult(v, *detailed, *output)
 		}
 		want, err := load(paths, policy, host.Host)
 		if err != nil {
@@ -132,10 +132,19 @@ func writePlan(cmd *cobra.Command, path string, p plan.Plan) (show io.Writer, er
 	return cmd.OutOrStdout(), to.write(text)
 }
 
-// planned is the plan that apply --plan names: from a file that plan --out
-// wrote, or with nothing but an id.
-func planned(name string) (report.Plan, error) {
-	text, err := os.ReadFile(name)
+// planned is the plan that apply --plan names: from a file that plan --out wrote,
+// from standard input, or with nothing but an id.
+func planned(name string, stdin io.Reader) (report.Plan, error) {
+	if name == "" {
+		return report.Plan{}, errors.New("--plan is empty (name a file that carrel plan --out wrote, or a plan id)")
+	}
+	var text []byte
+	var err error
+	if name == "-" {
+		text, err = io.ReadAll(stdin)
+	} else {
+		text, err = os.ReadFile(name)
+	}
 	if errors.Is(err, os.ErrNotExist) && plan.IsID(name) {
 		return report.Plan{ID: name}, nil
 	}
@@ -145,6 +154,9 @@ func planned(name string) (report.Plan, error) {
 	var view report.Plan
 	if err := json.Unmarshal(text, &view); err != nil || !plan.IsID(view.ID) {
 		return report.Plan{}, fmt.Errorf("--plan: %s is not a plan (write one with carrel plan --out)", name)
+	}
+	if view.Version > report.Version {
+		return report.Plan{}, fmt.Errorf("--plan: %s has version %d, this carrel knows %d (use the carrel that wrote it)", name, view.Version, report.Version)
 	}
 	return view, nil
 }

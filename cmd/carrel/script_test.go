@@ -81,6 +81,7 @@ func params(t *testing.T, only []string) testscript.Params {
 			"own-containerd": ownContainerd, "end-containerd": endContainerd, "start-containerd": startContainerd,
 			"own-postgres": ownPostgres, "end-postgres": endPostgres, "start-postgres": startPostgres,
 			"hangup": hangup, "until": until, "until-get": untilGet, "tmpfs": tmpfs, "nobody": nobody, "hold-lock": holdLock, "lose-root": loseRoot, "replace": replace, "tamper": tamper, "labels": labels,
+			"conforms": conforms, "layers-complete": layersComplete,
 		},
 	}
 	if only == nil {

@@ -3,11 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,12 +81,16 @@ func showPlan(out io.Writer, p plan.Plan, form string) error {
 }
 
 // annotate prints a plan as GitHub Actions' workflow commands, and adds it to
-// the summary of the job.
+// the summary of the job. No line of the plan itself is taken for a command.
 func annotate(out io.Writer, view report.Plan) error {
+	var text strings.Builder
 	for _, warning := range view.Warnings {
-		fmt.Fprintf(out, "::warning title=carrel::%s\n", warning)
+		text.WriteString(report.Command("warning", "title=carrel", warning))
 	}
-	if _, err := fmt.Fprintf(out, "::notice title=carrel::%s\n%s", view.Summary, view.Text()); err != nil {
+	text.WriteString(report.Command("notice", "title=carrel", view.Summary))
+	token := rand.Text()
+	fmt.Fprintf(&text, "::stop-commands::%s\n%s::%s::\n", token, view.Text(), token)
+	if _, err := io.WriteString(out, text.String()); err != nil {
 		return err
 	}
 	summary := os.Getenv("GITHUB_STEP_SUMMARY")
@@ -145,34 +150,13 @@ func progress(out, err io.Writer, form string) *display {
 	return &display{out: out, err: err, json: form == "json", started: time.Now(), pulls: map[string]*pull{}, failed: map[string]bool{}}
 }
 
-// eventLine is an event as a line of JSON.
-type eventLine struct {
-	Type      string    `json:"type"`
-	Time      time.Time `json:"time"`
-	Workspace string    `json:"workspace"`
-	Step      string    `json:"step"`
-	Text      string    `json:"text"`
-	Seconds   float64   `json:"seconds,omitempty"`
-	Error     string    `json:"error,omitempty"`
-	Layer     string    `json:"layer,omitempty"`
-	Bytes     int64     `json:"bytes,omitempty"`
-	Total     int64     `json:"total,omitempty"`
-}
-
 func (s *display) event(e apply.Event) {
 	if e.Kind == apply.Failed {
 		s.failed[e.Workspace] = true
 	}
 	switch {
 	case s.json:
-		line := eventLine{
-			Type: string(e.Kind), Time: e.Time.UTC(), Workspace: e.Workspace, Step: plan.StepName(e.Step), Text: e.Step.String(),
-			Seconds: e.Took.Seconds(), Layer: e.Layer, Bytes: e.Bytes, Total: e.Total,
-		}
-		if e.Err != nil {
-			line.Error = e.Err.Error()
-		}
-		s.print(s.out, line)
+		s.print(lineOfEvent(e))
 	case e.Kind == apply.Progress:
 		s.bar(e)
 	case e.Kind == apply.Done:
@@ -184,8 +168,8 @@ func (s *display) event(e apply.Event) {
 	}
 }
 
-func (s *display) print(out io.Writer, line any) {
-	if err := json.NewEncoder(out).Encode(line); err != nil {
+func (s *display) print(line any) {
+	if err := printLine(s.out, line); err != nil {
 		fmt.Fprintln(s.err, err)
 	}
 }
@@ -276,10 +260,9 @@ func (s *display) done(p plan.Plan, failed error) error {
 	}
 	applied := len(p.Changes) - len(s.failed) - left
 	if s.json {
-		s.print(s.out, map[string]any{
-			"type": "result", "plan": p.ID(), "applied": applied, "failed": len(s.failed), "notBegun": left, "seconds": took.Seconds(),
+		return printLine(s.out, resultLine{
+			Type: "result", Version: report.Version, Plan: p.ID(), Applied: applied, Failed: len(s.failed), NotBegun: left, Seconds: took.Seconds(),
 		})
-		return nil
 	}
 	words := fmt.Sprintf("\n%s applied", count(applied, "change"))
 	if len(s.failed) > 0 {
@@ -295,26 +278,66 @@ func (s *display) done(p plan.Plan, failed error) error {
 // maxErrors is how many errors are printed at once.
 const maxErrors = 100
 
-// lines are the lines of an error, one for each joined error. An error in a file
-// begins with its position, where editors expect it.
+// lines are the lines of an error, one for each cause. An error in a file begins
+// with its position, where editors expect it.
 func lines(err error) []string {
-	if several, ok := err.(interface{ Unwrap() []error }); ok {
-		var all []string
-		for _, one := range several.Unwrap() {
-			all = append(all, lines(one)...)
+	var all []string
+	for _, one := range joined(err) {
+		var inFiles spec.Errors
+		if errors.As(one, &inFiles) && inFiles[0].Pos.File != "" {
+			some := strings.Split(inFiles.Error(), "\n")
+			if more := len(some) - maxErrors; more > 0 {
+				some = append(some[:maxErrors], fmt.Sprintf("carrel: and %s", count(more, "more error")))
+			}
+			all = append(all, some...)
+			continue
 		}
-		return all
+		all = append(all, "carrel: "+one.Error())
 	}
-	var inFiles spec.Errors
-	if errors.As(err, &inFiles) && inFiles[0].Pos.File != "" {
-		all := strings.Split(inFiles.Error(), "\n")
-		if more := len(all) - maxErrors; more > 0 {
-			all = append(all[:maxErrors], fmt.Sprintf("carrel: and %s", count(more, "more error")))
-		}
-		return all
-	}
-	return []string{"carrel: " + err.Error()}
+	return all
 }
+
+// joined are the errors that are joined in one, with one for the workspaces of
+// which the same step failed for the same reason, such as the pull of their image.
+func joined(err error) (all []error) {
+	same := map[string]*sameError{}
+	for _, one := range separate(err) {
+		var step *apply.StepError
+		if !errors.As(one, &step) {
+			all = append(all, one)
+			continue
+		}
+		cause := fmt.Sprintf("%s: %s", step.Step, step.Err)
+		if before := same[cause]; before != nil {
+			before.workspaces = append(before.workspaces, step.Workspace)
+			slices.Sort(before.workspaces)
+			continue
+		}
+		same[cause] = &sameError{[]string{step.Workspace}, cause}
+		all = append(all, same[cause])
+	}
+	return all
+}
+
+// separate are the errors that are joined in one.
+func separate(err error) (all []error) {
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	for _, one := range several.Unwrap() {
+		all = append(all, separate(one)...)
+	}
+	return all
+}
+
+// sameError is a step that failed for several workspaces for one reason.
+type sameError struct {
+	workspaces []string
+	cause      string
+}
+
+func (e *sameError) Error() string { return spec.Names(e.workspaces) + ": " + e.cause }
 
 func count(n int, noun string) string {
 	if n == 1 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"carrel/plan/report"
 	"carrel/schema"
 	"carrel/spec/policy"
 )
@@ -47,8 +48,11 @@ func validateCommand() *cobra.Command {
 		Short: "Check specs for errors; this needs neither containerd nor a store",
 		Long:  "Check specs and print all errors of all files as file:line:col. PATH is a file, a folder, or - for standard input.",
 	}
-	rules := policyFlag(cmd, "")
+	rules, output := policyFlag(cmd, ""), outputFlag(cmd, "text", "json", "github")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
+		if err := oneOf("output", *output, "text", "json", "github"); err != nil {
+			return err
+		}
 		allowed, err := rules.read()
 		if err != nil {
 			return err
@@ -61,6 +65,9 @@ func validateCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if *output == "json" {
+			return asJSON(cmd.OutOrStdout(), report.OfErrors(nil))
+		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s in set %s: no errors\n", count(len(want.Workspaces), "workspace"), want.Name)
 		return err
 	}
@@ -68,13 +75,17 @@ func validateCommand() *cobra.Command {
 }
 
 func schemaCommand() *cobra.Command {
+	texts := map[string][]byte{
+		"workspace": schema.Workspace, "policy": schema.Policy,
+		"plan": schema.Plan, "fleet": schema.Fleet, "events": schema.Events, "errors": schema.Errors,
+	}
 	return &cobra.Command{
-		Use:       "schema [workspace|policy|plan|fleet]",
-		Short:     "Print the JSON Schema of specs, of policies, or of plans (of one host, or of all hosts)",
+		Use:       "schema [workspace|policy|plan|fleet|events|errors]",
+		Short:     "Print the JSON Schema of specs, of policies, or of what carrel prints as JSON",
+		Long:      "Print a JSON Schema: of specs (workspace), of policies, of plans of one host (plan) or of all hosts (fleet), of the lines that apply -o json prints (events), or of errors.",
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"workspace", "policy", "plan", "fleet"},
+		ValidArgs: []string{"workspace", "policy", "plan", "fleet", "events", "errors"},
 		RunE: func(cmd *cobra.Command, which []string) error {
-			texts := map[string][]byte{"workspace": schema.Workspace, "policy": schema.Policy, "plan": schema.Plan, "fleet": schema.Fleet}
 			_, err := cmd.OutOrStdout().Write(texts[append(which, "workspace")[0]])
 			return err
 		},

@@ -87,6 +87,18 @@ func TestJSONFitsItsSchema(t *testing.T) {
 	}
 }
 
+// TestAnnotation checks how errors are escaped for GitHub.
+func TestAnnotation(t *testing.T) {
+	e := report.OfSpecError(spec.Error{Pos: spec.Pos{File: "x", Line: 3, Col: 7}, Msg: "100% of\na\r:,", Hint: "do %0A"})
+	want := "::error file=a%2Cb%3A%25.yaml,line=3,col=7,title=carrel::100%25 of%0Aa%0D:, (do %250A)\n"
+	if got := e.Annotation("a,b:%.yaml"); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := (report.Error{Message: "no"}).Annotation(""), "::error title=carrel::no\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestStatuses(t *testing.T) {
 	s := inOrder()
 	s.now.Preserved = []state.Preserved{{Workspace: "gone", At: noon}}

@@ -1,6 +1,7 @@
 package document_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -78,6 +79,35 @@ func TestOver(t *testing.T) {
 	again, _ := read(t, "# a comment\n"+head+"text: '1.50'\nsize: 1\nmore: {b: [1], a: 1}\n")
 	if all[0].Equal(all[1]) || !all[0].Equal(again[0]) {
 		t.Error("values are not compared by what they say")
+	}
+}
+
+// Errors with one cause are one: the same error at the same place, and those that
+// have a message for several workspaces.
+func TestSortedJoinsOneCause(t *testing.T) {
+	at := func(line int) document.Pos { return document.Pos{File: "a.yaml", Line: line, Col: 1} }
+	var errs document.Errors
+	for i, name := range []string{"b", "a", "c"} {
+		errs = append(errs,
+			document.Error{Pos: at(9), Msg: "the default is wrong", Workspaces: []string{name}, Host: "h"},
+			document.Error{Pos: at(3 - i), Msg: name + " is not here", Several: "%s are not here", Hint: "bring them", Workspaces: []string{name}, Host: name},
+		)
+	}
+	errs.Add(at(5), "", "alone")
+	got := errs.Sorted()
+	want := document.Errors{
+		{Pos: at(3), Msg: "a, b, c are not here", Several: "%s are not here", Hint: "bring them", Workspaces: []string{"a", "b", "c"}},
+		{Pos: at(5), Msg: "alone"},
+		{Pos: at(9), Msg: "the default is wrong", Workspaces: []string{"a", "b", "c"}, Host: "h"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("errors (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(got, got.Sorted()); diff != "" {
+		t.Errorf("sorted again (-once +twice):\n%s", diff)
+	}
+	if got := document.Names(strings.Fields("a b c d e f g h i j")); got != "a, b, c, d, e, f, g, h and 2 more" {
+		t.Errorf("names: %s", got)
 	}
 }
 

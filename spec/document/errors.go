@@ -28,6 +28,15 @@ type Error struct {
 	Pos  Pos
 	Msg  string
 	Hint string
+
+	// Workspaces have the error; none when it is not of workspaces. Host is the only
+	// host that they are for, "" when that is not known.
+	Workspaces []string
+	Host       string
+
+	// Several is the message when several workspaces have the error for one cause,
+	// with %s for their names. It is "" when each has a cause of its own.
+	Several string
 }
 
 func (e Error) Error() string {
@@ -76,16 +85,27 @@ func (e Errors) Err() error {
 	return e.Sorted()
 }
 
-// Sorted are the errors in the order of their places, each of them once: an
-// error in the defaults of a set is found with every workspace.
+// Sorted are the errors in the order of their places, one for each cause: an error
+// in the defaults of a set is found with every workspace.
 func (e Errors) Sorted() Errors {
-	seen := map[Error]bool{}
+	type cause struct {
+		pos       Pos
+		msg, hint string
+	}
+	first := map[cause]int{}
 	var sorted Errors
 	for _, err := range e {
-		if !seen[err] {
-			seen[err] = true
-			sorted = append(sorted, err)
+		key := cause{err.Pos, err.Msg, err.Hint}
+		if err.Several != "" {
+			key = cause{msg: err.Several, hint: err.Hint}
 		}
+		i, found := first[key]
+		if !found {
+			first[key] = len(sorted)
+			sorted = append(sorted, err)
+			continue
+		}
+		sorted[i].join(err)
 	}
 	slices.SortStableFunc(sorted, func(a, b Error) int {
 		return cmp.Or(
@@ -95,6 +115,28 @@ func (e Errors) Sorted() Errors {
 		)
 	})
 	return sorted
+}
+
+// join adds the workspaces of an error that has the same cause.
+func (e *Error) join(o Error) {
+	if o.Host != e.Host {
+		e.Host = ""
+	}
+	e.Workspaces = slices.Compact(slices.Sorted(slices.Values(slices.Concat(e.Workspaces, o.Workspaces))))
+	if e.Several != "" && len(e.Workspaces) > 1 {
+		e.Msg = fmt.Sprintf(e.Several, Names(e.Workspaces))
+	}
+}
+
+// maxNames is how many names a message lists.
+const maxNames = 8
+
+// Names is a list of names as a message has it.
+func Names(all []string) string {
+	if more := len(all) - maxNames; more > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:maxNames], ", "), more)
+	}
+	return strings.Join(all, ", ")
 }
 
 // Error is one line for each error.

@@ -72,7 +72,7 @@ func (m *Memory) Load(check spec.Check, paths ...string) Result {
 	known := l.settle()
 	switch {
 	case known:
-		set.Name, set.Workspaces, set.Empty = l.over.Name, l.workspaces, l.empty
+		set.Name, set.At, set.Workspaces, set.Empty = l.over.Name, l.over.Pos, l.workspaces, l.empty
 		spec.SortByName(set.Workspaces)
 		m.remember(l)
 	case m.last != nil:
