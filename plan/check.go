@@ -7,16 +7,41 @@ import (
 	"strings"
 
 	"carrel/plan/decide"
+	"carrel/spec"
 )
 
 // check looks at what concerns a plan as a whole: what several workspaces share,
 // and what a person should know of the host. The guards against deleting too
 // much are methods of Plan.
 func check(f decide.Frame, p *Plan) {
+	p.Notes = append(p.Notes, staying(p.Stays)...)
 	p.Notes = append(p.Notes, sharedDevices(f)...)
 	p.Notes = append(p.Notes, networks(f, *p)...)
 	slices.SortFunc(p.Changes, byWorkspace)
 	slices.Sort(p.Notes)
+	p.Notes = slices.Compact(p.Notes) // several workspaces may have one image
+}
+
+// staying notes the workspaces that no spec describes and that are not deleted: a
+// line for each cause.
+func staying(all []decide.Stay) (notes []string) {
+	causes := map[string][]decide.Stay{}
+	for _, s := range all {
+		causes[s.Several] = append(causes[s.Several], s)
+	}
+	for _, same := range causes {
+		first := same[0]
+		if len(same) == 1 {
+			notes = append(notes, fmt.Sprintf("%s stays: %s (%s carrel delete %s)", first.Workspace, first.Why, first.Otherwise, first.Workspace))
+			continue
+		}
+		names := make([]string, len(same))
+		for i, s := range same {
+			names[i] = s.Workspace
+		}
+		notes = append(notes, fmt.Sprintf("%d workspaces stay: %s (%s carrel delete NAME): %s", len(same), first.Several, first.Otherwise, spec.Names(names)))
+	}
+	return notes
 }
 
 // sharedDevices notes the devices that several workspaces name, and CDI files

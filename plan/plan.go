@@ -38,9 +38,10 @@ type Plan struct {
 	Host      string
 	Changes   []Change // by workspace; those with nothing to do are only counted
 	Unchanged int
-	Elsewhere int      // wanted on other hosts
-	Notes     []string // what a person should know and carrel does nothing about
-	Owned     int      // the workspaces of the set that this host's store has
+	Elsewhere int           // wanted on other hosts
+	Notes     []string      // what a person should know and carrel does nothing about
+	Stays     []decide.Stay // workspaces that no spec describes and that are not deleted, by name
+	Owned     int           // the workspaces of the set that this host's store has
 }
 
 // Change is what is done to one workspace: its steps run in order.
@@ -132,6 +133,9 @@ func lowerAll(f decide.Frame, decisions iter.Seq[decide.Decision]) (p Plan, errs
 	var world *World
 	for d := range decisions {
 		p.Notes = append(p.Notes, d.Notes...)
+		if d.Stay != nil {
+			p.Stays = append(p.Stays, *d.Stay)
+		}
 		switch d.Counted {
 		case decide.Unchanged:
 			p.Unchanged++

@@ -468,7 +468,7 @@ func TestDecisions(t *testing.T) {
 		}, []string{"bot: replace", "image digest: sha256:1 -> sha256:2", "1. pull image"}},
 		{"registry that does not answer", func(s *scene) {
 			s.now.Images["docker.io/library/bot:v1"] = state.Image{Name: "docker.io/library/bot:v1", Digest: "sha256:1", Err: "cannot be reached"}
-		}, []string{"Nothing to do", "note: bot: cannot tell whether image docker.io/library/bot:v1 has moved: cannot be reached"}},
+		}, []string{"Nothing to do", "note: cannot tell whether image docker.io/library/bot:v1 has moved: cannot be reached"}},
 		{"two containers of one name", func(s *scene) {
 			second := s.now.Instances[0]
 			second.ID, second.CreatedAt = "bot-2", noon

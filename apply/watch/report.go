@@ -73,10 +73,9 @@ func (r *reporter) block(why string) {
 // is fixed; each change once that needs approval or is backing off.
 func (r *reporter) decided(d decision, notes []string, errs []spec.Error, now time.Time) {
 	r.specErrors(errs, now)
-	for _, p := range d.pending {
-		if !slices.Contains(r.decision.pending, p) {
-			r.log.Warn("needs approval", "workspace", p.Workspace, "action", p.Action, "reason", p.Why)
-		}
+	added := slices.DeleteFunc(slices.Clone(d.pending), func(p state.Pending) bool { return slices.Contains(r.decision.pending, p) })
+	for _, same := range state.Grouped(added) {
+		r.log.Warn("needs approval", "workspace", strings.Join(same.Workspaces, ","), "action", same.Action, "reason", same.Why)
 	}
 	for _, w := range d.waiting {
 		said := slices.ContainsFunc(r.decision.waiting, func(b state.Waiting) bool {

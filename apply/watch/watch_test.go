@@ -232,8 +232,7 @@ func TestDataLossAndMassDeleteNeedApproval(t *testing.T) {
 		b.specs(append([]spec.Workspace{workspace("a", "agent:v2")}, all[3])...)
 		b.advance(time.Hour)
 		b.expectLog(`
-1s needs approval workspace=b action=delete reason=more than half of the set would be deleted (check the specs; to approve it: carrel apply /specs --allow-mass-delete)
-1s needs approval workspace=c action=delete reason=more than half of the set would be deleted (check the specs; to approve it: carrel apply /specs --allow-mass-delete)
+1s needs approval workspace=b,c action=delete reason=more than half of the set would be deleted (check the specs; to approve it: carrel apply /specs --allow-mass-delete)
 1s needs approval workspace=e action=delete reason=it deletes data (to approve it: carrel apply /specs --allow-data-loss)
 1s image pulled image=agent:v2
 1s change done workspace=a action=replace reason=image changed`)

@@ -117,8 +117,11 @@ func showFleet(out io.Writer, f report.Fleet, form string) error {
 		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "HOST\tSET\tVERSION\tHEARTBEAT\tPENDING\tWAITING\tERRORS\tAGENT")
 		for _, a := range v.Agents {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s ago\t%d\t%d\t%d\t%s\n", a.Host, a.Set, a.Version,
-				decide.Since(f.Time.Sub(a.SeenAt)), len(a.Pending), len(a.Waiting), len(a.Errors), report.Health(a, f.Time))
+			counts := fmt.Sprintf("%d\t%d\t%d", len(a.Pending), len(a.Waiting), len(a.Errors))
+			if report.Gone(a, f.Time) {
+				counts = "-\t-\t-" // what it reported may be obsolete
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s ago\t%s\t%s\n", a.Host, a.Set, a.Version, decide.Since(f.Time.Sub(a.SeenAt)), counts, report.Health(a, f.Time))
 		}
 		if err := table.Flush(); err != nil {
 			return err

@@ -52,17 +52,18 @@ func statusCommand(host *drivers.Config) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		all, err := named(report.Statuses(now), names)
-		if err != nil {
-			return err
-		}
 		agents, err := opened.Records.Agents(cmd.Context())
 		if err != nil {
 			return err
 		}
 		agents = slices.DeleteFunc(agents, func(a state.Agent) bool { return a.Host != host.Host })
+		running := report.Running(agents, now.Time)
+		all, err := named(report.Statuses(now), names)
+		if err != nil {
+			return err
+		}
 		for i := range all {
-			all[i] = all[i].Of(agents...)
+			all[i] = all[i].Of(running...)
 			if since := containerd.Started(all[i].PID); all[i].Running && !since.IsZero() {
 				all[i].UpSince = &since
 			}

@@ -28,6 +28,7 @@ type Decision struct {
 	Reasons []string
 	Errors  spec.Errors // why nothing can be done about it; then it is left as it is
 	Notes   []string
+	Stay    *Stay // why it is not deleted, though no spec describes it; nil when that is not so
 	Counted Count
 	Goal    Goal
 }
@@ -332,36 +333,44 @@ func orphaned(c *state.Instance) string {
 // any more. It is deleted only if its file was loaded and does not describe it.
 // What was not loaded counts as unchanged.
 func (f Frame) unwanted(d *Decision) {
-	if why, otherwise := f.stays(d.Subject); why != "" {
-		d.Notes = append(d.Notes, fmt.Sprintf("%s stays: %s (%s carrel delete %s)", d.Name, why, otherwise, d.Name))
+	if why, several, otherwise := f.stays(d.Subject); why != "" {
+		d.Stay = &Stay{d.Name, why, several, otherwise}
 		return
 	}
 	d.remove("no spec describes it any more")
 }
 
-// stays is why a workspace that no spec describes is not deleted, and what a
-// person can do instead of deleting it by hand. Both are empty when it is to be
-// deleted.
-func (f Frame) stays(s Subject) (why, otherwise string) {
+// Stay is a workspace that is not deleted though no spec describes it.
+type Stay struct {
+	Workspace string
+	Why       string // in words that follow its name
+	Several   string // the same of several workspaces
+	Otherwise string // what a person can do instead of deleting it by hand
+}
+
+// stays is the text of a Stay. All are empty when the workspace is to be deleted.
+func (f Frame) stays(s Subject) (why, several, otherwise string) {
 	source := s.Record.Source
 	covered := f.Set.Covers(source)
 	switch {
 	case source == "" && s.Instance == nil && !s.Data.Volume:
-		return "", "" // there is only the record
+		return "", "", "" // there is only the record
 	case source == "":
-		return "its record does not say what described it", "describe it, or run"
+		return "its record does not say what described it", "their records do not say what described them", "describe it, or run"
 	case source == "-":
-		return "standard input described it", "run"
+		return "standard input described it", "standard input described them", "run"
 	case f.Set.Doubts(source):
-		return "there is an error in " + f.Set.Invalid[0], "correct it, or run"
+		why := "there is an error in " + f.Set.Invalid[0]
+		return why, why, "correct it, or run"
 	case slices.Contains(f.Set.Empty, source):
-		return source + ", which described it, is empty", "delete that file, or run"
+		return source + ", which described it, is empty", "the files that described them are empty", "delete that file, or run"
 	case !covered && s.Record.Gone:
-		return source + ", which described it, is gone, and nothing was loaded from there", "describe it, or run"
+		return source + ", which described it, is gone, and nothing was loaded from there",
+			"the files that described them are gone, and nothing was loaded from there", "describe it, or run"
 	case !covered:
-		return source + " describes it, and was not loaded", "load that too, or run"
+		return source + " describes it, and was not loaded", "the files that describe them were not loaded", "load that too, or run"
 	}
-	return "", ""
+	return "", "", ""
 }
 
 // remove decides to delete a workspace.

@@ -112,7 +112,7 @@ func (s Subject) movedImage(applied spec.Workspace, back bool) (changed []Field,
 		return nil, ""
 	}
 	if s.Image.Err != "" {
-		note = fmt.Sprintf("%s: cannot tell whether image %s has moved: %s", s.Name, w.Image, s.Image.Err)
+		note = fmt.Sprintf("cannot tell whether image %s has moved: %s", w.Image, s.Image.Err)
 	}
 	_, archive := w.Archive()
 	asked := archive || w.ImagePullPolicy == spec.PullAlways || back // otherwise the answer is there only because another workspace asked

@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"carrel/plan/decide"
@@ -53,14 +55,28 @@ func Health(a state.Agent, now time.Time) string {
 	}
 }
 
-// Lines is the report of an agent without the workspaces, one fact a line.
+// Running are the agents that are not gone: what others reported may be obsolete.
+func Running(all []state.Agent, now time.Time) []state.Agent {
+	return slices.DeleteFunc(slices.Clone(all), func(a state.Agent) bool { return Gone(a, now) })
+}
+
+// Lines is the report of an agent without the workspaces, one fact a line. Of an
+// agent that is gone, only how much it reported last is left.
 func Lines(a state.Agent, now time.Time) []string {
-	lines := []string{fmt.Sprintf("agent of set %s: carrel %s, up %s, %s", a.Set, a.Version, decide.Since(now.Sub(a.StartedAt)), Health(a, now))}
 	if Gone(a, now) {
-		lines = []string{fmt.Sprintf("agent of set %s: it does not run, %s; its last report:", a.Set, Health(a, now))}
+		line := fmt.Sprintf("agent of set %s: it does not run, %s", a.Set, Health(a, now))
+		if last := counts(a); last != "" {
+			line += "; it had reported " + last
+		}
+		return []string{line}
 	}
-	for _, p := range a.Pending {
-		lines = append(lines, fmt.Sprintf("  pending: %s %s: %s", p.Action, p.Workspace, p.Why))
+	lines := []string{fmt.Sprintf("agent of set %s: carrel %s, up %s, %s", a.Set, a.Version, decide.Since(now.Sub(a.StartedAt)), Health(a, now))}
+	for _, p := range state.Grouped(a.Pending) {
+		what := p.Names()
+		if n := len(p.Workspaces); n > 1 {
+			what = fmt.Sprintf("%d workspaces: %s", n, what)
+		}
+		lines = append(lines, fmt.Sprintf("  pending: %s %s: %s", p.Action, what, p.Why))
 	}
 	for _, w := range a.Waiting {
 		what := w.Workspace
@@ -77,6 +93,25 @@ func Lines(a state.Agent, now time.Time) []string {
 		lines = append(lines, fmt.Sprintf("  error: %s%s (for %s)", position, e.Text, decide.Since(now.Sub(e.Since))))
 	}
 	return lines
+}
+
+// counts is how much an agent reported.
+func counts(a state.Agent) string {
+	var words []string
+	for _, c := range []struct {
+		n         int
+		one, many string
+	}{
+		{len(a.Pending), "pending change", "pending changes"}, {len(a.Waiting), "retry", "retries"}, {len(a.Errors), "error", "errors"},
+	} {
+		switch {
+		case c.n == 1:
+			words = append(words, "1 "+c.one)
+		case c.n > 1:
+			words = append(words, fmt.Sprintf("%d %s", c.n, c.many))
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 // When is a future time in words, for example "in 3 minutes".

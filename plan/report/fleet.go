@@ -175,11 +175,11 @@ type ObservedStatus struct {
 // Status is every workspace of the store, by host and name.
 func (f Fleet) Status() FleetStatus {
 	v := FleetStatus{Agents: notNil(f.Agents), Workspaces: []ObservedStatus{}}
-	observed := map[string]bool{}
+	observed, agents := map[string]bool{}, Running(f.Agents, f.Time)
 	for _, now := range f.Observed {
 		observed[now.Host] = true
 		for _, s := range Statuses(now) {
-			v.Workspaces = append(v.Workspaces, ObservedStatus{s.Of(f.Agents...), &now.Time})
+			v.Workspaces = append(v.Workspaces, ObservedStatus{s.Of(agents...), &now.Time})
 		}
 	}
 	for _, r := range f.Records {

@@ -134,6 +134,16 @@ func TestAgentLines(t *testing.T) {
 	if diff := cmp.Diff(want, report.Lines(a, noon)); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
+	same := a
+	same.Pending = []state.Pending{{Workspace: "b", Action: "delete", Why: "why"}, {Workspace: "c", Action: "replace", Why: "why"}, {Workspace: "d", Action: "delete", Why: "why"}}
+	if diff := cmp.Diff([]string{"  pending: delete 2 workspaces: b, d: why", "  pending: replace c: why"}, report.Lines(same, noon)[1:3]); diff != "" {
+		t.Errorf("lines of changes with one reason (-want +got):\n%s", diff)
+	}
+	gone := a
+	gone.Trouble = state.Stopped
+	if diff := cmp.Diff([]string{"agent of set s: it does not run, it was stopped 1 second ago; it had reported 1 pending change, 1 retry, 1 error"}, report.Lines(gone, noon)); diff != "" {
+		t.Errorf("lines of an agent that was stopped (-want +got):\n%s", diff)
+	}
 	for want, change := range map[string]func(*state.Agent){
 		"no heartbeat for 5 minutes":  func(a *state.Agent) { a.SeenAt = noon.Add(-5 * time.Minute) },
 		"containerd does not answer":  func(a *state.Agent) { a.Trouble = "containerd does not answer" },

@@ -31,6 +31,14 @@ type Plan struct {
 	Unchanged int      `json:"unchanged"`
 	Elsewhere int      `json:"elsewhere"`
 	Notes     []string `json:"notes"`
+	Stays     []Stay   `json:"stays"`
+}
+
+// Stay is a workspace that no spec describes and that is not deleted. Notes say the
+// same, in a line for each cause.
+type Stay struct {
+	Workspace string `json:"workspace"`
+	Why       string `json:"why"`
 }
 
 // Change is the JSON form of one change.
@@ -56,7 +64,10 @@ func OfPlan(p plan.Plan) Plan {
 	v := Plan{
 		Version: Version, ID: p.ID(), Set: p.Set, Host: p.Host, Summary: summary(p),
 		Warnings: notNil(warnings(p)), Changes: []Change{},
-		Unchanged: p.Unchanged, Elsewhere: p.Elsewhere, Notes: notNil(p.Notes),
+		Unchanged: p.Unchanged, Elsewhere: p.Elsewhere, Notes: notNil(p.Notes), Stays: []Stay{},
+	}
+	for _, s := range p.Stays {
+		v.Stays = append(v.Stays, Stay{s.Workspace, s.Why})
 	}
 	for _, c := range p.Changes {
 		v.Changes = append(v.Changes, ofChange(c))

@@ -1,6 +1,11 @@
 package state
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"carrel/spec"
+)
 
 // Agent is what the agent (carrel watch) of one set on one host reports about
 // itself to the store. Lists are sorted by workspace, or by position.
@@ -34,6 +39,29 @@ type Pending struct {
 	Workspace string `json:"workspace"`
 	Action    string `json:"action"` // a decide.Action
 	Why       string `json:"why"`    // it needs approval, and what to do
+}
+
+// Group is changes that need approval for one reason.
+type Group struct {
+	Workspaces []string
+	Action     string
+	Why        string
+}
+
+// Names are the workspaces as a message has them.
+func (g Group) Names() string { return spec.Names(g.Workspaces) }
+
+// Grouped are changes by why they need approval, in the order of the first ones.
+func Grouped(all []Pending) (groups []Group) {
+	for _, p := range all {
+		i := slices.IndexFunc(groups, func(g Group) bool { return g.Action == p.Action && g.Why == p.Why })
+		if i < 0 {
+			groups = append(groups, Group{Action: p.Action, Why: p.Why})
+			i = len(groups) - 1
+		}
+		groups[i].Workspaces = append(groups[i].Workspaces, p.Workspace)
+	}
+	return groups
 }
 
 // Waiting is a change, or the pull of an image, that the agent retries later:

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"carrel/plan/report"
+	"carrel/plan/state"
 )
 
 var pageTemplate = template.Must(template.ParseFS(files, "page.html"))
@@ -80,6 +81,9 @@ func (p page) unfinished() (pending map[string]bool, retries map[string]*time.Ti
 	}
 	return pending, retries
 }
+
+// PendingGroups are the changes that need approval, those of one reason together.
+func (p page) PendingGroups() []state.Group { return state.Grouped(p.Pending) }
 
 // table is the data of the template "workspaces".
 type table struct {
