@@ -224,6 +224,14 @@ func (c Change) Key() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// Image is the image that the desired spec names; "" when there is none.
+func (c Change) Image() string {
+	if c.desired == nil {
+		return ""
+	}
+	return c.desired.Image
+}
+
 // Pulls are the images that the change fetches from a registry.
 func (c Change) Pulls() []string {
 	var images []string

@@ -1,11 +1,13 @@
 package watch
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
 
 	"carrel/plan"
+	"carrel/plan/decide"
 	"carrel/plan/state"
 )
 
@@ -33,6 +35,7 @@ type decision struct {
 	pull    []string        // images that other changes need first
 	pending []state.Pending // changes that need approval
 	waiting []state.Waiting // changes and pulls that are retried later
+	unmade  []state.Unmade  // workspaces that have no container yet
 }
 
 // decide decides what becomes of the changes of a plan: blocker says which of
@@ -63,11 +66,32 @@ func (b *backlog) decide(p plan.Plan, s situation) decision {
 			b.pull(c.Pulls(), s.now, &d)
 		}
 		needed[c.Workspace] = true
+		if c.Action == decide.ActionCreate {
+			d.unmade = append(d.unmade, b.unmade(c, blocked))
+		}
 		return blocked.reason == notBlocked
 	})
 	b.changes.keepOnly(needed, s.now)
 	b.images.keepOnly(images, s.now)
 	return d
+}
+
+// unmade is a workspace that has no container yet, and why not.
+func (b *backlog) unmade(c plan.Change, blocked blocker) state.Unmade {
+	u := state.Unmade{Workspace: c.Workspace, Image: c.Image(), Why: cmp.Or(blocked.text, string(blocked.reason), "it is being created")}
+	later := b.changes[c.Workspace]
+	if blocked.reason == imageMissing {
+		u.Why = "its image is being pulled"
+		for _, image := range c.Pulls() {
+			if r := b.images[image]; r.err != "" {
+				u.Why, later = r.err, r
+			}
+		}
+	}
+	if later.err != "" {
+		u.Until = &later.at
+	}
+	return u
 }
 
 // needed is the retry of a change once that is needed.

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"maps"
@@ -186,6 +187,7 @@ func (r *reporter) newSnapshot(c current, now time.Time) Snapshot {
 	a := r.about
 	a.Set, a.Trouble, a.SeenAt, a.SyncedAt = c.set, r.blocked, now.UTC(), c.syncedAt
 	a.Pending, a.Waiting, a.Notes = list(r.decision.pending), list(r.decision.waiting), list(r.notes)
+	a.Unmade = slices.SortedFunc(slices.Values(r.decision.unmade), func(a, b state.Unmade) int { return cmp.Compare(a.Workspace, b.Workspace) })
 	a.Errors = []state.SpecError{}
 	for _, key := range slices.Sorted(maps.Keys(r.errors)) {
 		a.Errors = append(a.Errors, r.errors[key])

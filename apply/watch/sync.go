@@ -10,6 +10,7 @@ import (
 	"carrel/apply"
 	"carrel/plan"
 	"carrel/plan/state"
+	"carrel/spec"
 )
 
 // observation is what the first part of a sync found, in the background.
@@ -129,9 +130,25 @@ func (l *loop) decide(busy map[string]bool, now time.Time) decision {
 		l.schedule.retryHostErrors(hostErrors.Err(), now)
 		notes, errs = p.Notes, append(errs, hostErrors...)
 	}
+	d.unmade = append(d.unmade, l.withErrors(errs)...)
 	l.report.decided(d, notes, errs, now)
 	l.schedule.requestAt(d.nextRetry())
 	return d
+}
+
+// withErrors are the workspaces of this host that have an error, each once.
+func (l *loop) withErrors(errs []spec.Error) (all []state.Unmade) {
+	for _, err := range errs {
+		if err.Host != "" && err.Host != l.agent.About.Host {
+			continue
+		}
+		for _, name := range err.Workspaces {
+			if !slices.ContainsFunc(all, func(u state.Unmade) bool { return u.Workspace == name }) {
+				all = append(all, state.Unmade{Workspace: name, Blocked: true, Why: err.Error()})
+			}
+		}
+	}
+	return all
 }
 
 // pull pulls the images that changes need, in the background.

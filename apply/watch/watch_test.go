@@ -198,6 +198,42 @@ func TestATagThatMovesIsFollowed(t *testing.T) {
 	})
 }
 
+// TestWhatIsNotMadeIsReported checks that the agent reports each workspace that has no
+// container yet, and why.
+func TestWhatIsNotMadeIsReported(t *testing.T) {
+	withBed(t, func(b *bed) {
+		gpu := workspace("gpu", "agent:v1")
+		gpu.Devices = []string{"vendor.com/gpu=0"}
+		b.set(func() {
+			b.loaded.Errors = []spec.Error{
+				{Pos: spec.Pos{File: "/specs/c.yaml", Line: 3, Col: 5}, Msg: "it is wrong", Workspaces: []string{"c"}, Host: "h"},
+				{Pos: spec.Pos{File: "/specs/d.yaml"}, Msg: "it is wrong", Workspaces: []string{"d"}, Host: "elsewhere"},
+			}
+		})
+		b.specs(workspace("good", "agent:v1"), workspace("lost", "lost:v1"), gpu)
+		for name, want := range map[string]string{
+			"good": "running ", "d": " ",
+			"lost": "waiting image lost:v1 was not found in its registry",
+			"gpu":  "blocked /specs/a.yaml: this host has no device \"vendor.com/gpu=0\" (it has none; searched )",
+			"c":    "blocked /specs/c.yaml:3:5: it is wrong",
+		} {
+			s := b.status(name)
+			if got := string(s.State) + " " + s.Reason; got != want {
+				t.Errorf("%s is %q, want %q", name, got, want)
+			}
+		}
+		if s := b.status("lost"); s.NextRetry == nil || s.Image != "lost:v1" {
+			t.Errorf("lost: %+v", s)
+		}
+		b.Publish("lost:v1", memory.Image{Digest: "sha256:lost"})
+		b.advance(10 * time.Minute)
+		b.expectRunning("lost", true)
+		if s := b.status("lost"); s.Reason != "" {
+			t.Errorf("lost runs, and is %s: %s", s.State, s.Reason)
+		}
+	})
+}
+
 // TestALogLineHasAnErrorOnce checks that a failure which repeats itself is not logged as
 // its own reason.
 func TestALogLineHasAnErrorOnce(t *testing.T) {

@@ -58,7 +58,7 @@ func statusCommand(host *drivers.Config) *cobra.Command {
 		}
 		agents = slices.DeleteFunc(agents, func(a state.Agent) bool { return a.Host != host.Host })
 		running := report.Running(agents, now.Time)
-		all, err := named(report.Statuses(now), names)
+		all, err := named(report.WithUnmade(report.Statuses(now), host.Host, running...), names)
 		if err != nil {
 			return err
 		}
@@ -117,8 +117,11 @@ func showStatus(out io.Writer, all []report.Status, form string, now time.Time) 
 		return err
 	}
 	for _, s := range all {
-		if s.LastError != "" {
-			if _, err := fmt.Fprintf(out, "\n%s: the last apply failed: %s\n", s.Workspace, s.LastError); err != nil {
+		for _, why := range []struct{ begin, text string }{{"the last apply failed", s.LastError}, {string(s.State), s.Reason}} {
+			if why.text == "" {
+				continue
+			}
+			if _, err := fmt.Fprintf(out, "\n%s: %s: %s\n", s.Workspace, why.begin, why.text); err != nil {
 				return err
 			}
 		}
@@ -149,7 +152,10 @@ func stateOf(s report.Status, now time.Time) string {
 	}
 	retry := ""
 	if s.NextRetry != nil {
-		retry = fmt.Sprintf("; attempt %d, retry %s", s.Restarts, report.When(*s.NextRetry, now))
+		retry = "; retry " + report.When(*s.NextRetry, now)
+		if s.Restarts > 0 {
+			retry = fmt.Sprintf("; attempt %d, retry %s", s.Restarts, report.When(*s.NextRetry, now))
+		}
 	}
 	if s.ExitCode == nil || s.StoppedByUser {
 		return string(s.State) + memory + retry

@@ -24,7 +24,7 @@ type Agent struct {
 // started returns when a process was started, zero when that is unknown; it may
 // be nil.
 func OfAgent(a state.Agent, observed state.State, recent []state.Recent, started func(pid uint32) time.Time) Agent {
-	r := Agent{Agent: a, Workspaces: Statuses(observed), Recent: notNil(recent)}
+	r := Agent{Agent: a, Workspaces: WithUnmade(Statuses(observed), a.Host, a), Recent: notNil(recent)}
 	r.Working, r.Pending, r.Waiting = notNil(r.Working), notNil(r.Pending), notNil(r.Waiting)
 	r.Errors, r.Notes, r.Paths = notNil(r.Errors), notNil(r.Notes), notNil(r.Paths)
 	for i := range r.Workspaces {

@@ -178,7 +178,7 @@ func (f Fleet) Status() FleetStatus {
 	observed, agents := map[string]bool{}, Running(f.Agents, f.Time)
 	for _, now := range f.Observed {
 		observed[now.Host] = true
-		for _, s := range Statuses(now) {
+		for _, s := range WithUnmade(Statuses(now), now.Host, agents...) {
 			v.Workspaces = append(v.Workspaces, ObservedStatus{s.Of(agents...), &now.Time})
 		}
 	}

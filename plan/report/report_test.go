@@ -87,6 +87,33 @@ func TestJSONFitsItsSchema(t *testing.T) {
 	}
 }
 
+// TestUnmade checks the states of workspaces that are described and not made.
+func TestUnmade(t *testing.T) {
+	s := inOrder()
+	s.now.Preserved = []state.Preserved{{Workspace: "back", At: noon}}
+	s.now.Records = append(s.now.Records, state.Record{Workspace: "broken", Set: "s", Host: "h", LastError: "no space"}, state.Record{Workspace: "claimed", Set: "s", Host: "h"})
+	later := noon.Add(time.Minute)
+	agent := state.Agent{Host: "h", Set: "s", Unmade: []state.Unmade{
+		{Workspace: "new", Image: "x:1", Why: "x:1 was not found", Until: &later},
+		{Workspace: "bot", Blocked: true, Why: "its spec is wrong"},
+		{Workspace: "back", Why: "its image is being pulled"},
+		{Workspace: "claimed", Blocked: true, Why: "no device"},
+		{Workspace: "broken", Why: "no space"},
+		{Workspace: "new", Blocked: true, Why: "another reason"},
+	}}
+	var lines []string
+	for _, s := range report.WithUnmade(report.Statuses(s.now), "h", agent, state.Agent{Host: "other", Unmade: []state.Unmade{{Workspace: "far"}}}) {
+		lines = append(lines, strings.TrimSpace(s.Workspace+" "+s.Set+" "+string(s.State)+" "+s.Image+" "+s.Reason))
+	}
+	want := []string{
+		"back s waiting  its image is being pulled", "bot s running docker.io/library/bot:v1", "broken s failed",
+		"claimed s blocked  no device", "new s waiting x:1 x:1 was not found",
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("statuses (-want +got):\n%s", diff)
+	}
+}
+
 // TestAnnotation checks how errors are escaped for GitHub.
 func TestAnnotation(t *testing.T) {
 	e := report.OfSpecError(spec.Error{Pos: spec.Pos{File: "x", Line: 3, Col: 7}, Msg: "100% of\na\r:,", Hint: "do %0A"})

@@ -15,6 +15,8 @@ type State string
 
 // The states.
 const (
+	StateWaiting       State = "waiting"         // an agent will make its container
+	StateBlocked       State = "blocked"         // it has no container, and its spec or the host has an error
 	StateNew           State = "new"             // it has a record and no container yet
 	StateFailed        State = "failed"          // its creation failed
 	StateCreated       State = "created"         // its task exists and was never started
@@ -31,7 +33,7 @@ const (
 
 // States are all states, in the order of lists.
 var States = []State{
-	StateNew, StateFailed, StateCreated, StateRunning, StatePaused, StateUnknown, StateStopped, StateStoppedByUser,
+	StateWaiting, StateBlocked, StateNew, StateFailed, StateCreated, StateRunning, StatePaused, StateUnknown, StateStopped, StateStoppedByUser,
 	StateMissing, StateOrphan, StateDeleted, StateNotObserved,
 }
 
@@ -68,6 +70,7 @@ type Status struct {
 	Preserved     []time.Time `json:"preserved,omitempty"` // oldest first
 	StoppedByUser bool        `json:"stoppedByUser"`
 	LastError     string      `json:"lastError,omitempty"`
+	Reason        string      `json:"reason,omitempty"`   // why it is waiting or blocked
 	Restarts      int         `json:"restarts,omitempty"` // by an agent, since the task last ran for long
 	NextRetry     *time.Time  `json:"nextRetry,omitempty"`
 	UpdatedAt     *time.Time  `json:"updatedAt,omitempty"`
@@ -154,6 +157,43 @@ func (s *Status) addInstance(c state.Instance) {
 	if c.Task.Status == state.TaskStopped {
 		s.ExitCode, s.ExitedAt = &c.Task.ExitCode, &c.Task.ExitedAt
 	}
+}
+
+// WithUnmade adds to the statuses of a host the workspaces that agents of it are to
+// make and have not made yet.
+func WithUnmade(all []Status, host string, agents ...state.Agent) []Status {
+	at := make(map[string]int, len(all))
+	for i, s := range all {
+		at[s.Workspace] = i
+	}
+	for _, a := range agents {
+		if a.Host != host {
+			continue
+		}
+		for _, u := range a.Unmade {
+			i, known := at[u.Workspace]
+			if !known {
+				i, at[u.Workspace] = len(all), len(all)
+				all = append(all, Status{Workspace: u.Workspace, Host: host})
+			}
+			all[i].addUnmade(a.Set, u)
+		}
+	}
+	slices.SortFunc(all, func(a, b Status) int { return cmp.Compare(a.Workspace, b.Workspace) })
+	return all
+}
+
+// addUnmade adds why a workspace has no container, if it has none and nothing else
+// says why.
+func (s *Status) addUnmade(set string, u state.Unmade) {
+	if s.State != "" && s.State != StateNew && s.State != StateDeleted && s.State != StateMissing {
+		return
+	}
+	s.State, s.Reason, s.NextRetry = StateWaiting, u.Why, u.Until
+	if u.Blocked {
+		s.State = StateBlocked
+	}
+	s.Set, s.Image = cmp.Or(s.Set, set), cmp.Or(u.Image, s.Image)
 }
 
 // Of is the status with what the agents of its host know: the number of restarts,

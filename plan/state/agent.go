@@ -26,6 +26,7 @@ type Agent struct {
 	Working  []string       `json:"working"` // workspaces that are being changed, by name, and images that are being pulled, as "image NAME"
 	Pending  []Pending      `json:"pending"`
 	Waiting  []Waiting      `json:"waiting"`
+	Unmade   []Unmade       `json:"unmade,omitempty"`
 	Restarts map[string]int `json:"restarts,omitempty"` // by workspace: how often it was started in a row, of those that were
 	Errors   []SpecError    `json:"errors"`
 	Notes    []string       `json:"notes"` // of the last plan
@@ -72,6 +73,16 @@ type Waiting struct {
 	Why       string    `json:"why"`
 	Attempts  int       `json:"attempts"` // so far, in a row
 	Until     time.Time `json:"until"`    // the next one
+}
+
+// Unmade is a workspace that a spec describes and that has no container, or may have
+// none: one whose spec has an error may run as it was applied before.
+type Unmade struct {
+	Workspace string     `json:"workspace"`
+	Image     string     `json:"image,omitempty"` // "" when it is not known
+	Blocked   bool       `json:"blocked"`         // its spec, or what that asks of the host, has an error
+	Why       string     `json:"why"`
+	Until     *time.Time `json:"until,omitempty"` // the next attempt; nil when none has failed
 }
 
 // SpecError is why a spec, or a part of it, is not applied.

@@ -66,13 +66,13 @@ func (r row) Unhealthy() bool {
 	if r.State == report.StateRunning || r.State.Idle() {
 		return r.Pending || r.LastError != "" || r.Restarts > 0 || r.NextRetry != nil
 	}
-	return true
+	return r.State != report.StateWaiting || r.NextRetry != nil
 }
 
 // Kind is the CSS class of the state: good, busy, idle or bad.
 func (r row) Kind() string {
 	switch {
-	case r.Working:
+	case r.Working, r.State == report.StateWaiting && r.NextRetry == nil:
 		return "busy"
 	case r.State == report.StateRunning:
 		return "good"
