@@ -128,3 +128,26 @@ a.yaml:4:26: more.c[1]`
 		t.Error(diff)
 	}
 }
+
+// What no YAML has is reported at its place, before anything else is read.
+func TestCharacters(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"a: b\nc: \xff\n", "a.yaml:2:4: not valid UTF-8: the byte 0xff (save the file as UTF-8)"},
+		{"\u00e9\u20ac: \xe2\x82\n", "a.yaml:1:5: not valid UTF-8: the byte 0xe2 (save the file as UTF-8)"},
+		{"a: \x1b[0m", `a.yaml:1:4: not valid YAML: the control character U+001B (take it out, or write it in double quotes, such as "\x1b")`},
+		{"# \x00\n", `a.yaml:1:3: not valid YAML: the control character U+0000 (take it out, or write it in double quotes, such as "\x1b")`},
+		{"a: b\r\nc: \u0080\r\n", `a.yaml:2:4: not valid YAML: the control character U+0080 (take it out, or write it in double quotes, such as "\x1b")`},
+		{head + "text: \"\\x1b \\0\"\n", ""},
+		{"\ufeff" + head, ""},
+		{"\xff\xfea\x00:\x00 \x001\x00", "a.yaml:1:1: this document is not a note (begin it with apiVersion: carrel/v1 and kind: Note)"},
+	} {
+		var errs document.Errors
+		all, _ := document.Parse("a.yaml", []byte(c.text), &errs)
+		for _, d := range all {
+			schema.Check(d, &errs)
+		}
+		if diff := cmp.Diff(c.want, errs.Error()); diff != "" {
+			t.Errorf("%q: %s", c.text, diff)
+		}
+	}
+}

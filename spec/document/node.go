@@ -9,7 +9,7 @@ import (
 	"maps"
 	"reflect"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v4"
 )
 
 // The bounds of a document. What aliases stand for is counted, so that a small
@@ -56,17 +56,19 @@ func Parse(file string, content []byte, errs *Errors) (documents []*Node, comple
 }
 
 func (r *reader) documents(content []byte) []*Node {
+	if !isJSON(content) && !r.readable(content) {
+		return nil
+	}
 	var all []*Node
-	var last yaml.Node
-	for decoder := yaml.NewDecoder(bytes.NewReader(content)); ; {
+	for next := decoder(content); ; {
 		var node yaml.Node
-		err := decode(decoder, &node)
+		err := next(&node)
 		if errors.Is(err, io.EOF) {
 			return all
 		}
 		if err != nil {
 			r.gaveUp = true
-			r.syntax(err, content, lastLine(&last))
+			r.syntax(err, content)
 			return all
 		}
 		t := r.node(&node, 0, false)
@@ -77,19 +79,24 @@ func (r *reader) documents(content []byte) []*Node {
 		if !t.null {
 			all = append(all, t)
 		}
-		last = node
 	}
 }
 
-// decode turns a panic of the YAML decoder into an error: no input may end the
-// program.
-func decode(decoder *yaml.Decoder, node *yaml.Node) (err error) {
-	defer func() {
-		if caught := recover(); caught != nil {
-			err = fmt.Errorf("yaml: %v", caught)
-		}
-	}()
-	return decoder.Decode(node)
+// decoder gives one document after the other. It turns a panic of the YAML decoder
+// into an error: no input may end the program.
+func decoder(content []byte) func(*yaml.Node) error {
+	if isJSON(content) {
+		return onceJSON(content)
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(asYAML11(content)))
+	return func(node *yaml.Node) (err error) {
+		defer func() {
+			if caught := recover(); caught != nil {
+				err = fmt.Errorf("yaml: %v", caught)
+			}
+		}()
+		return decoder.Decode(node)
+	}
 }
 
 // node reads one value.
