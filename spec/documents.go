@@ -56,7 +56,9 @@ func (s WorkspaceSet) Has(at Pos) bool { return s.places[at] }
 func Parse(name, source string, content []byte) *File {
 	f := &File{Name: name, Source: source, Content: content}
 	documents, complete := document.Parse(name, content, &f.Errors)
-	f.Documents, f.complete, f.MayHaveSet = len(documents), complete, !complete
+	documents, whole := expand(documents, &f.Errors)
+	f.Documents, f.complete = len(documents), complete && whole
+	f.MayHaveSet = !f.complete
 	for _, d := range documents {
 		before := len(f.Errors)
 		known := specs().Check(d, &f.Errors)

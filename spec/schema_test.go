@@ -49,8 +49,8 @@ func TestSchemaExamples(t *testing.T) {
 func TestSchemaDescriptions(t *testing.T) {
 	for _, kind := range []string{"Workspace", "WorkspaceSet"} {
 		spectest.EachField(nil, definitions(t)[kind].(node), func(path []string, field node) {
-			if field["$ref"] == "#/$defs/spec" && field["description"] == nil {
-				return
+			if ref, ok := field["$ref"].(string); ok && field["description"] == nil {
+				field = definitions(t)[strings.TrimPrefix(ref, "#/$defs/")].(node)
 			}
 			if field["description"] == nil || field["examples"] == nil {
 				t.Errorf("%s %s has no description or no examples", kind, strings.Join(path, "."))

@@ -214,6 +214,14 @@ func (t *Node) Get(keys ...string) *Node {
 	return t
 }
 
+// Items are the values of a list. It is not ok when the value is something else.
+func (t *Node) Items() (items []*Node, ok bool) {
+	if t == nil {
+		return nil, false
+	}
+	return t.items, t.list
+}
+
 // Text is the value of a string, "" when it is something else.
 func (t *Node) Text() string {
 	if t == nil {
