@@ -14,6 +14,12 @@ need() { # PACKAGE PROGRAM...: the package is missing when no program is there
 	missing="$missing $package"
 }
 
+# What an editor runs to check specs, pinned in tools/editor.
+editor() {
+	cd "$(dirname "$0")/editor"
+	[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund --ignore-scripts
+}
+
 PATH=$PATH:/usr/sbin:/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')
 
 need containerd containerd
@@ -27,6 +33,8 @@ need iproute2 ip
 need git git
 need curl curl
 need chromium chromium chromium-browser google-chrome
+need nodejs node
+need npm npm
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || missing="$missing ca-certificates"
 
@@ -36,7 +44,10 @@ if ! command -v go >/dev/null 2>&1; then
 	echo "setup: Go 1.26 is needed and is not in PATH: install it from https://go.dev/dl" >&2
 	code=1
 fi
-[ -n "$missing" ] || exit "$code"
+if [ -z "$missing" ]; then
+	editor
+	exit "$code"
+fi
 
 if ! command -v apt-get >/dev/null 2>&1; then
 	echo "setup: install these (by their names in Debian) with your system's package manager:$missing" >&2
@@ -51,4 +62,5 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
 # shellcheck disable=SC2086
 apt-get install -y -q --no-install-recommends $missing
+editor
 exit "$code"

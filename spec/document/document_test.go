@@ -10,9 +10,10 @@ import (
 )
 
 var schema = document.NewSchema("note", []byte(`{
-	"type": "object", "required": ["apiVersion", "kind"], "properties": {"kind": {"enum": ["Note"]}},
-	"$defs": {"Note": {"properties": {"apiVersion": {}, "kind": {}, "size": {"type": "integer"}, "text": {"type": ["string", "number"]}, "more": {"type": "object"}}}},
-	"if": {"properties": {"kind": {"const": "Note"}}}, "then": {"$ref": "#/$defs/Note"}
+	"$defs": {"Note": {
+		"type": "object", "required": ["apiVersion", "kind"],
+		"properties": {"apiVersion": {}, "kind": {"const": "Note"}, "size": {"type": "integer"}, "text": {"type": ["string", "number"]}, "more": {"type": "object"}}
+	}}
 }`), "Note")
 
 const head = "apiVersion: v1\nkind: Note\n"

@@ -23,7 +23,7 @@ func (s Schema) Check(document *Node, errs *Errors) bool {
 	document.dropNulls(s.of(document))
 	known := slices.Contains(s.kinds, document.Get("kind").Text())
 	var invalid *jsonschema.ValidationError
-	err := s.compiled.Validate(document.value())
+	err := s.compiled[s.kind(document)].Validate(document.value())
 	if !errors.As(err, &invalid) {
 		return known
 	}
@@ -124,6 +124,10 @@ func explain(v violation, why jsonschema.ErrorKind, errs *Errors) {
 		allowed := texts(k.Want)
 		errs.Add(at, nearest(v.value.raw, allowed), "%s is %s, and must be one of %s", name, written(k.Got), strings.Join(allowed, ", "))
 	case *kind.Const:
+		if kinds := v.schema.kinds; v.path == "kind" && len(kinds) > 1 {
+			errs.Add(at, nearest(v.value.raw, kinds), "%s is %s, and must be one of %s", name, written(k.Got), strings.Join(kinds, ", "))
+			return
+		}
 		errs.Add(at, fmt.Sprintf("write %v", k.Want), "%s is %s, and must be %q", name, written(k.Got), fmt.Sprint(k.Want))
 	case *kind.Pattern:
 		errs.Add(at, patternHint(v), "%s is %q", name, unassigned(name, k.Got))

@@ -12,14 +12,15 @@ import (
 
 // Schema is a JSON Schema that documents are checked against.
 type Schema struct {
-	what        string   // a document is called, such as "spec"
-	kinds       []string // of documents; the first is the usual one
-	compiled    *jsonschema.Schema
-	definitions map[string]any // the schemas of the kinds and of their parts, for messages
+	what        string                        // a document is called, such as "spec"
+	kinds       []string                      // of documents; the first is the usual one
+	compiled    map[string]*jsonschema.Schema // of each kind
+	definitions map[string]any                // the schemas of the kinds and of their parts, for messages
 }
 
 // NewSchema compiles a JSON Schema that is part of the program: it panics when
-// that is invalid. Its $defs have the schemas of the kinds.
+// that is invalid. Its $defs have the schemas of the kinds. A document is checked
+// against that of its kind alone: an error should not be about the other kinds.
 func NewSchema(what string, text []byte, kinds ...string) Schema {
 	decoded, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	document, ok := decoded.(map[string]any)
@@ -31,8 +32,12 @@ func NewSchema(what string, text []byte, kinds ...string) Schema {
 	if err := compiler.AddResource(name, document); err != nil {
 		panic(err)
 	}
-	definitions, _ := document["$defs"].(map[string]any)
-	return Schema{what, kinds, compiler.MustCompile(name), definitions}
+	s := Schema{what: what, kinds: kinds, compiled: map[string]*jsonschema.Schema{}}
+	s.definitions, _ = document["$defs"].(map[string]any)
+	for _, kind := range kinds {
+		s.compiled[kind] = compiler.MustCompile(name + "#/$defs/" + kind)
+	}
+	return s
 }
 
 // part is the part of a schema for one value. The zero part allows anything.
@@ -41,13 +46,18 @@ type part struct {
 	text   map[string]any
 }
 
+// kind is the kind whose schema a document is checked against: its own, or else
+// the usual one.
+func (s Schema) kind(document *Node) string {
+	if kind := document.Get("kind").Text(); slices.Contains(s.kinds, kind) {
+		return kind
+	}
+	return s.kinds[0]
+}
+
 // of is the schema of a whole document.
 func (s Schema) of(document *Node) part {
-	name := s.kinds[0]
-	if kind := document.Get("kind").Text(); slices.Contains(s.kinds, kind) {
-		name = kind
-	}
-	return s.resolve(map[string]any{"$ref": "#/$defs/" + name})
+	return s.resolve(map[string]any{"$ref": "#/$defs/" + s.kind(document)})
 }
 
 // resolve follows the reference of a part, if it is one.
