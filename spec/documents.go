@@ -9,7 +9,9 @@ import (
 
 // specs is the schema of the documents that specs have.
 var specs = sync.OnceValue(func() document.Schema {
-	return document.NewSchema("carrel spec", schema.Workspace, "Workspace", "WorkspaceSet")
+	s := document.NewSchema("carrel spec", schema.Workspace, "Workspace", "WorkspaceSet")
+	s.Hint = hint
+	return s
 })
 
 // File is one file of specs, and what it says by itself: the workspaces are made

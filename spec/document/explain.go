@@ -3,6 +3,7 @@ package document
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,7 +106,7 @@ func explain(v violation, why jsonschema.ErrorKind, errs *Errors) {
 	case *kind.AdditionalProperties:
 		allowed := allowedKeys(v)
 		for _, key := range k.Properties {
-			errs.Add(v.value.fields[key].key, suggest(key, allowed), "unknown field %q in %s", key, name)
+			errs.Add(v.value.fields[key].key, v.suggest(key, allowed), "unknown field %q in %s", key, name)
 			delete(v.value.fields, key)
 		}
 		return
@@ -165,6 +166,9 @@ func typeHint(v violation, k *kind.Type) string {
 	}
 	wants := func(kind string) bool { return slices.Contains(k.Want, kind) }
 	scalar := k.Got == "string" || k.Got == "number" || k.Got == "boolean"
+	if hint := v.hint(v.path + ": " + k.Got); hint != "" {
+		return hint
+	}
 	switch {
 	case field == "gracePeriod":
 		return `write a time such as "10s"`
@@ -246,12 +250,31 @@ func nearest(word string, allowed []string) string {
 	return fmt.Sprintf("did you mean %q?", best)
 }
 
-// suggest names the most similar allowed key, or all of them.
-func suggest(key string, allowed []string) string {
+// suggest says what to write instead of an unknown key: what the schema's hints
+// say, the same key where there is one, the most similar allowed key, or all that
+// are allowed.
+func (v violation) suggest(key string, allowed []string) string {
+	if hint := v.hint(strings.TrimPrefix(v.path+"."+key, ".")); hint != "" {
+		return hint
+	}
+	if path := v.elsewhere(key); path != "" {
+		return "write it as " + path
+	}
 	if meant := nearest(key, allowed); meant != "" {
 		return meant
 	}
 	return "it can have " + strings.Join(allowed, ", ")
+}
+
+// index is the index of a list in a path.
+var index = regexp.MustCompile(`\[\d+\]`)
+
+// hint is what the schema's hints say, if it has any.
+func (v violation) hint(what string) string {
+	if v.schema.Hint == nil {
+		return ""
+	}
+	return v.schema.Hint(index.ReplaceAllString(what, "[]"))
 }
 
 func texts(values []any) []string {

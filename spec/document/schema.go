@@ -2,6 +2,7 @@ package document
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +13,11 @@ import (
 
 // Schema is a JSON Schema that documents are checked against.
 type Schema struct {
+	// Hint may say what to write instead of something that the schema does not
+	// have: an unknown field, by its path, or a value of a wrong type, by its path
+	// and type as in "spec.env: object". Items of lists are [] in paths. It may be nil.
+	Hint func(what string) string
+
 	what        string                        // a document is called, such as "spec"
 	kinds       []string                      // of documents; the first is the usual one
 	compiled    map[string]*jsonschema.Schema // of each kind
@@ -81,6 +87,35 @@ func (p part) field(key string) (part, bool) {
 
 // item is the schema of a list's items.
 func (p part) item() part { return p.schema.resolve(p.text["items"]) }
+
+// elsewhere is the path of a field that an object does not have and another part of
+// the document has: the one that is nearest to the top. It is empty when there is
+// none.
+func (v violation) elsewhere(key string) string {
+	var paths []string
+	v.schema.of(v.document).find(key, "", &paths)
+	if len(paths) == 0 {
+		return ""
+	}
+	return slices.MinFunc(paths, func(a, b string) int {
+		return cmp.Or(cmp.Compare(strings.Count(a, "[]"), strings.Count(b, "[]")), cmp.Compare(strings.Count(a, "."), strings.Count(b, ".")), cmp.Compare(a, b))
+	})
+}
+
+// find adds the paths below a path at which there may be a field with a name.
+func (p part) find(key, path string, paths *[]string) {
+	properties, _ := p.text["properties"].(map[string]any)
+	for name, text := range properties {
+		below := strings.TrimPrefix(path+"."+name, ".")
+		if name == key {
+			*paths = append(*paths, below)
+		}
+		p.schema.resolve(text).find(key, below, paths)
+	}
+	if items := p.item(); items.text != nil {
+		items.find(key, path+"[]", paths)
+	}
+}
 
 // allowedKeys are the keys that the schema has for an object.
 func allowedKeys(v violation) []string {
