@@ -498,7 +498,15 @@ func TestDecisions(t *testing.T) {
 		{"its file is empty", func(s *scene) {
 			s.none("D")
 			s.want.Empty = []string{"/specs/bot.yaml"}
-		}, []string{"Nothing to do", "note: bot stays: /specs/bot.yaml, which described it, is empty (delete that file, or run carrel delete bot)"}},
+		}, []string{"Nothing to do", "note: bot stays: /specs/bot.yaml, which described it, describes nothing now (delete that file, or run carrel delete bot)"}},
+		{"its file is left out", func(s *scene) {
+			s.none("D")
+			s.want.Ignored = []string{"/specs/other.yaml", "/specs/bot.yaml"}
+		}, []string{"Nothing to do", "note: bot stays: /specs/bot.yaml, which described it, is left out by .carrelignore (take it out of there, or run carrel delete bot)"}},
+		{"its folder is left out", func(s *scene) {
+			s.none("D")
+			s.want.Ignored = []string{"/specs/"}
+		}, []string{"Nothing to do", "note: bot stays: /specs/bot.yaml, which described it, is left out by .carrelignore (take it out of there, or run carrel delete bot)"}},
 		{"described by standard input", func(s *scene) {
 			s.none("D")
 			s.now.Records[0].Source, s.want.Sources = "-", []string{"-"}

@@ -29,7 +29,7 @@ func LoadChecked(check Check, paths ...string) (Set, error) {
 	over, errs := SetOf(tree.Files)
 	over.Unknown = over.Unknown || len(tree.Unread) > 0
 	errs = append(errs, tree.Errors...)
-	set := Set{Name: over.Name, At: over.Pos, Sources: tree.Sources, Folders: tree.Folders}
+	set := Set{Name: over.Name, At: over.Pos, Sources: tree.Sources, Folders: tree.Folders, Ignored: tree.Ignored}
 	for _, f := range tree.Files {
 		workspaces, found := f.Workspaces(over, check)
 		errs = slices.Concat(errs, f.Errors, found)

@@ -22,6 +22,10 @@ type Set struct {
 	// Empty are the files that were loaded and describe nothing, absolute.
 	Empty []string
 
+	// Ignored are the files and folders that .carrelignore leaves out, absolute;
+	// folders end in a slash. They may describe anything.
+	Ignored []string
+
 	// Folders are those in which a change can change the set, absolute and
 	// without symlinks, sorted: all that were read, and those of the symlinks
 	// that were followed and of what they lead to.
@@ -38,8 +42,17 @@ type Set struct {
 // description was taken away. What comes by standard input may be something
 // else each time.
 func (s Set) Covers(source string) bool {
-	return source != stdin && slices.ContainsFunc(s.Sources, func(loaded string) bool {
-		return loaded == source || strings.HasSuffix(loaded, "/") && strings.HasPrefix(source, loaded)
+	return source != stdin && within(s.Sources, source)
+}
+
+// LeavesOut reports whether .carrelignore leaves out a file that described a
+// workspace before: then its description is not gone.
+func (s Set) LeavesOut(source string) bool { return within(s.Ignored, source) }
+
+// within reports whether a path is one of a list, or in a folder of it.
+func within(paths []string, path string) bool {
+	return slices.ContainsFunc(paths, func(p string) bool {
+		return p == path || strings.HasSuffix(p, "/") && strings.HasPrefix(path, p)
 	})
 }
 
@@ -66,7 +79,7 @@ func (s Set) Moved(from, to string) Set {
 		}
 		return moved
 	}
-	s.Sources, s.Empty, s.Invalid = all(s.Sources), all(s.Empty), all(s.Invalid)
+	s.Sources, s.Empty, s.Invalid, s.Ignored = all(s.Sources), all(s.Empty), all(s.Invalid), all(s.Ignored)
 	s.Workspaces = slices.Clone(s.Workspaces)
 	for i := range s.Workspaces {
 		w := &s.Workspaces[i]

@@ -30,9 +30,16 @@ type Tree struct {
 	// that may be a file or a folder is there twice.
 	Unread []string
 
+	// Ignored are what .carrelignore leaves out, absolute: each path is there
+	// twice, as a file, and as a folder, which ends in a slash.
+	Ignored []string
+
 	// Dangling are symlinks to nothing, absolute, which may have been folders.
 	Dangling []string
 }
+
+// LeavesOut reports whether .carrelignore leaves out a file.
+func (t Tree) LeavesOut(source string) bool { return within(t.Ignored, source) }
 
 // Read finds the files below paths and parses them.
 func Read(paths ...string) Tree {
@@ -103,14 +110,15 @@ func (f *finder) find(path string) {
 	}
 }
 
-// folder adds every spec file below a folder. Hidden ones are left out.
+// folder adds every spec file below a folder. Hidden ones are left out, and those
+// that a .carrelignore names.
 func (f *finder) folder(at *root, name, absolute string) {
 	top, err := filepath.EvalSymlinks(absolute)
 	if err != nil {
 		f.unread(name, inside(absolute), err)
 		return
 	}
-	walk{f, at, top, map[string]bool{}}.folder(name, absolute, top)
+	walk{finder: f, at: at, top: top, visited: map[string]bool{}}.folder(name, absolute, top)
 }
 
 // walk goes through one tree of folders.
@@ -119,6 +127,7 @@ type walk struct {
 	at      *root
 	top     string          // of the tree, without symlinks
 	visited map[string]bool // folders, without symlinks
+	ignore
 }
 
 func (w walk) folder(name, path, real string) {
@@ -132,10 +141,16 @@ func (w walk) folder(name, path, real string) {
 		return
 	}
 	w.folders[real] = true
+	if !w.readIgnore(name, path, real) {
+		return
+	}
 	for _, entry := range entries {
 		name, path := filepath.Join(name, entry.Name()), filepath.Join(path, entry.Name())
+		w := w.below(entry.Name())
 		switch {
 		case strings.HasPrefix(entry.Name(), "."):
+		case w.ignores(entry.IsDir()):
+			w.Ignored = append(w.Ignored, path, inside(path))
 		case entry.Type()&fs.ModeSymlink != 0:
 			w.link(name, path)
 		case entry.IsDir():
@@ -169,17 +184,25 @@ func (w walk) link(name, path string) {
 		return
 	}
 	w.follow(path)
-	below, err := filepath.Rel(w.top, target)
 	switch {
-	case err != nil || below == ".." || strings.HasPrefix(below, "../"):
-		w.Errors.Add(Pos{File: name}, "copy it into the folder", "this link leads out of the folder that is loaded, to %s", target)
+	case w.outside(target):
+		w.leadsOut(name, target)
 		w.Unread = append(w.Unread, path, inside(path))
 	case !info.IsDir():
 		w.at.entries = append(w.at.entries, w.open(name, path))
-	case below != "." && hidden(below):
+	case target != w.top && hidden(strings.TrimPrefix(target, inside(w.top))):
 		w.folder(name, path, target)
 	}
 	// A folder that is not hidden is found without the link.
+}
+
+// outside reports whether a path without symlinks is not in the tree.
+func (w walk) outside(target string) bool {
+	return target != w.top && !strings.HasPrefix(target, inside(w.top))
+}
+
+func (w walk) leadsOut(name, target string) {
+	w.Errors.Add(Pos{File: name}, "copy it into the folder", "this link leads out of the folder that is loaded, to %s", target)
 }
 
 // hidden reports whether a path below a tree is in a hidden folder. Kubernetes
@@ -211,40 +234,56 @@ func (f *finder) open(name, path string) *entry {
 // openOnce reads a file, whose path without symlinks is real. It is nil when the
 // file cannot be read.
 func (f *finder) openOnce(name, path, real string) *File {
-	info, err := os.Stat(real)
-	if err != nil {
-		f.unread(name, path, err)
-		return nil
-	}
-	if !info.Mode().IsRegular() {
-		f.Unread = append(f.Unread, path)
-		f.Errors.Add(Pos{File: name}, "write - to load from standard input", "not a file that can be read as a spec")
-		return nil
-	}
-	opened, err := os.Open(real)
-	if err != nil {
-		f.unread(name, path, err)
+	opened, ok := f.openRegular(name, path, real)
+	if !ok {
 		return nil
 	}
 	defer opened.Close()
 	return f.read(opened, name, path)
 }
 
+// openRegular opens a file that is neither a folder nor a pipe.
+func (f *finder) openRegular(name, path, real string) (opened *os.File, ok bool) {
+	info, err := os.Stat(real)
+	if err == nil && !info.Mode().IsRegular() {
+		f.Unread = append(f.Unread, path)
+		f.Errors.Add(Pos{File: name}, "write - to load from standard input", "not a file that can be read as a spec")
+		return nil, false
+	}
+	if err == nil {
+		opened, err = os.Open(real)
+	}
+	if err != nil {
+		f.unread(name, path, err)
+		return nil, false
+	}
+	return opened, true
+}
+
 func (f *finder) read(r io.Reader, name, source string) *File {
-	content, err := ReadFile(r, name)
-	var wrong Error
-	switch {
-	case errors.As(err, &wrong):
-		f.Unread = append(f.Unread, source)
-		f.Errors = append(f.Errors, wrong)
-		return nil
-	case err != nil:
-		f.unread(name, source, err)
+	content, ok := f.content(r, name, source)
+	if !ok {
 		return nil
 	}
 	file := Parse(name, source, content)
 	f.Files = append(f.Files, file)
 	return file
+}
+
+// content is what a file has.
+func (f *finder) content(r io.Reader, name, source string) (content []byte, ok bool) {
+	content, err := ReadFile(r, name)
+	var wrong Error
+	switch {
+	case err == nil:
+		return content, true
+	case errors.As(err, &wrong):
+		f.Unread = append(f.Unread, source)
+		f.Errors = append(f.Errors, wrong)
+	default:
+		f.unread(name, source, err)
+	}
+	return nil, false
 }
 
 // ReadFile reads a file that people write. One that is too large is an Error.

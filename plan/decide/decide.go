@@ -362,8 +362,11 @@ func (f Frame) stays(s Subject) (why, several, otherwise string) {
 	case f.Set.Doubts(source):
 		why := "there is an error in " + f.Set.Invalid[0]
 		return why, why, "correct it, or run"
+	case f.Set.LeavesOut(source):
+		return source + ", which described it, is left out by .carrelignore",
+			"the files that described them are left out by .carrelignore", "take it out of there, or run"
 	case slices.Contains(f.Set.Empty, source):
-		return source + ", which described it, is empty", "the files that described them are empty", "delete that file, or run"
+		return source + ", which described it, describes nothing now", "the files that described them describe nothing now", "delete that file, or run"
 	case !covered && s.Record.Gone:
 		return source + ", which described it, is gone, and nothing was loaded from there",
 			"the files that described them are gone, and nothing was loaded from there", "describe it, or run"

@@ -68,7 +68,7 @@ func (m *Memory) Load(check spec.Check, paths ...string) Result {
 		return Result{Errors: spec.Errors{{Msg: "no spec was named", Hint: "name a file or a folder"}}}
 	}
 	l := m.begin(check, paths)
-	set := spec.Set{Sources: l.tree.Sources, Folders: l.tree.Folders}
+	set := spec.Set{Sources: l.tree.Sources, Folders: l.tree.Folders, Ignored: l.tree.Ignored}
 	known := l.settle()
 	switch {
 	case known:

@@ -46,6 +46,8 @@ func (a *agent) run(t *testing.T, command string, args ...string) {
 	switch command {
 	case "write": // a file, and the words for what it says
 		spectest.Write(t, args[0], said(args[1:]...))
+	case "text": // a file, and its lines
+		spectest.Write(t, args[0], strings.Join(args[1:], "\n")+"\n")
 	case "rm":
 		err = os.RemoveAll(args[0])
 	case "mv":

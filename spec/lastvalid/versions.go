@@ -87,7 +87,7 @@ func (m *Memory) begin(check spec.Check, paths []string) *load {
 		unread[path] = true
 	}
 	for _, source := range slices.Sorted(maps.Keys(gone)) {
-		if l.mayBeThere(source, unread) {
+		if !l.tree.LeavesOut(source) && l.mayBeThere(source, unread) {
 			f := &file{name: source, source: source, before: gone[source]}
 			f.stepDown()
 			l.files = append(l.files, f)

@@ -112,13 +112,14 @@ func (w *watching) errors() chan error {
 }
 
 // matters reports whether a change at a path may change the specs. Hidden files
-// do not matter, except for the symlinks (..data) that Kubernetes replaces.
+// do not matter, except for .carrelignore, which says what has no specs, and the
+// symlinks (..data) that Kubernetes replaces.
 func (w *watching) matters(path string) bool {
 	if w.onPath[path] {
 		return true
 	}
 	name := filepath.Base(path)
-	return w.folders[filepath.Dir(path)] && (!strings.HasPrefix(name, ".") || strings.HasPrefix(name, ".."))
+	return w.folders[filepath.Dir(path)] && (!strings.HasPrefix(name, ".") || strings.HasPrefix(name, "..") || name == ".carrelignore")
 }
 
 // watch watches these folders, and what leads to all paths. A folder that is newly

@@ -85,7 +85,7 @@ func (b *tree) read() (text string, folders []string) {
 			folders = append(folders, path)
 			return nil
 		}
-		if strings.HasSuffix(path, ".yaml") {
+		if strings.HasSuffix(path, ".yaml") || filepath.Base(path) == ".carrelignore" {
 			content, err := os.ReadFile(path)
 			if err == nil {
 				text += fmt.Sprintf("%s=%s ", filepath.Base(path), strings.TrimSpace(string(content)))
@@ -142,6 +142,12 @@ var stories = map[string][][2]string{
 		{"cd specs; git checkout -q main", "a.yaml=1 b.yaml=1"},
 		{"cd specs; git checkout -q other", "a.yaml=1 c.yaml=2"},
 		{"cd specs; echo 3 > more/deep/c.yaml", "a.yaml=1 c.yaml=3"},
+	},
+	"an ignore file": {
+		{"mkdir specs; echo 1 > specs/a.yaml", "a.yaml=1"},
+		{"echo b > specs/.carrelignore", ".carrelignore=b a.yaml=1"},
+		{"echo c > specs/.carrelignore", ".carrelignore=c a.yaml=1"},
+		{"rm specs/.carrelignore", "a.yaml=1"},
 	},
 	"a swap of symlinks": {
 		{"mkdir -p specs/..1; echo 1 > specs/..1/a.yaml; ln -s ..1 specs/..data; ln -s ..data/a.yaml specs/a.yaml", "a.yaml=1 a.yaml=1"},
