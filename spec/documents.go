@@ -56,30 +56,46 @@ func (s WorkspaceSet) Has(at Pos) bool { return s.places[at] }
 
 // Parse reads the documents of a file.
 func Parse(name, source string, content []byte) *File {
-	f := &File{Name: name, Source: source, Content: content}
+	f := &File{Name: name, Source: source, Content: content, complete: true}
+	if otherJSON(name, content) {
+		return f
+	}
 	documents, complete := document.Parse(name, content, &f.Errors)
 	documents, whole := expand(documents, &f.Errors)
 	f.Documents, f.complete = len(documents), complete && whole
 	f.MayHaveSet = !f.complete
+	told := map[string]bool{}
 	for _, d := range documents {
-		before := len(f.Errors)
-		known := specs().Check(d, &f.Errors)
+		what, hint := whose(name, d)
 		switch {
-		case !known:
-			f.MayHaveSet = true
-		case d.Get("kind").Text() == "WorkspaceSet":
-			checkAmounts("spec.defaults", d.Get("spec", "defaults"), &f.Errors)
-			f.MayHaveSet = f.MayHaveSet || len(f.Errors) > before
-			f.addSet(d)
-		default:
-			checkAmounts("spec", d.Get("spec"), &f.Errors)
-			f.workspaces = append(f.workspaces, d)
-		}
-		if d.Get("kind").Text() == "Workspace" {
-			concern(f.Errors[before:], d)
+		case what == "":
+			f.add(d)
+		case !told[what]:
+			told[what] = true // once a file: such files may have many documents
+			f.Errors.Add(d.At(), hint, "this is %s, not a carrel spec", what)
 		}
 	}
 	return f
+}
+
+// add checks a document and keeps it.
+func (f *File) add(d *document.Node) {
+	before := len(f.Errors)
+	known := specs().Check(d, &f.Errors)
+	switch {
+	case !known:
+		f.MayHaveSet = true
+	case d.Get("kind").Text() == "WorkspaceSet":
+		checkAmounts("spec.defaults", d.Get("spec", "defaults"), &f.Errors)
+		f.MayHaveSet = f.MayHaveSet || len(f.Errors) > before
+		f.addSet(d)
+	default:
+		checkAmounts("spec", d.Get("spec"), &f.Errors)
+		f.workspaces = append(f.workspaces, d)
+	}
+	if d.Get("kind").Text() == "Workspace" {
+		concern(f.Errors[before:], d)
+	}
 }
 
 // concern notes of the errors of a document which workspace has them, as far as its

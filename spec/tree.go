@@ -275,7 +275,7 @@ func (f *finder) content(r io.Reader, name, source string) (content []byte, ok b
 	content, err := ReadFile(r, name)
 	var wrong Error
 	switch {
-	case err == nil:
+	case err == nil, errors.As(err, &wrong) && otherJSON(name, content): // however large that is
 		return content, true
 	case errors.As(err, &wrong):
 		f.Unread = append(f.Unread, source)
@@ -311,7 +311,7 @@ func (f *finder) empty() {
 		}
 		hint := "write a document of kind Workspace or WorkspaceSet"
 		if at.folder {
-			hint = "a folder of specs has files that end in .yaml or .yml; to delete every workspace of a set, keep the file with its WorkspaceSet"
+			hint = "a folder of specs has files that end in .yaml, .yml or .json; to delete every workspace of a set, keep the file with its WorkspaceSet"
 		}
 		f.Errors.Add(Pos{File: at.path}, hint, "no spec was found: nothing is deleted")
 		f.Unread = append(f.Unread, at.absolute, inside(at.absolute))
@@ -333,9 +333,13 @@ func (f *finder) unread(name, path string, err error) {
 	f.Errors.Add(Pos{File: name}, hint, "%s", strings.TrimPrefix(err.Error(), "EvalSymlinks: "))
 }
 
+// isSpec reports whether a file in a folder may have specs.
 func isSpec(name string) bool {
-	base := filepath.Base(name)
-	return !strings.HasPrefix(base, ".") && (strings.HasSuffix(base, ".yaml") || strings.HasSuffix(base, ".yml"))
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".yaml", ".yml", ".json":
+		return !strings.HasPrefix(filepath.Base(name), ".")
+	}
+	return false
 }
 
 // inside is a folder with the slash that the paths in it begin with.
