@@ -61,7 +61,7 @@ func Parse(name, source string, content []byte) *File {
 		return f
 	}
 	documents, complete := document.Parse(name, content, &f.Errors)
-	documents, whole := expand(documents, &f.Errors)
+	documents, whole := unlist(documents, &f.Errors)
 	f.Documents, f.complete = len(documents), complete && whole
 	f.MayHaveSet = !f.complete
 	told := map[string]bool{}

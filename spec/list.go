@@ -2,10 +2,10 @@ package spec
 
 import "carrel/spec/document"
 
-// expand is a file's documents, with the items of each List in its place: what kubectl
+// unlist is a file's documents, with the items of each List in its place: what kubectl
 // and other tools print when they print several resources. It is not ok when a List
 // has an error: then it may have more items.
-func expand(documents []*document.Node, errs *Errors) (all []*document.Node, ok bool) {
+func unlist(documents []*document.Node, errs *Errors) (all []*document.Node, ok bool) {
 	ok = true
 	for _, d := range documents {
 		if d.Get("kind").Text() != "List" {
@@ -18,7 +18,7 @@ func expand(documents []*document.Node, errs *Errors) (all []*document.Node, ok 
 			ok = false
 			continue
 		}
-		below, whole := expand(items, errs)
+		below, whole := unlist(items, errs)
 		all, ok = append(all, below...), ok && whole
 	}
 	return all, ok
