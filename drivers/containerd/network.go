@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -44,9 +46,34 @@ func (d *Driver) network(s plan.CreateContainer) oci.SpecOpts {
 				bind(filepath.Join(d.RunDir, "resolv", name), resolvFile, true),
 				bind(filepath.Join(d.RunDir, "hosts", s.Set), hostsFile, true),
 			}),
+			unprivilegedNetwork(),
 		)
 	}
-	return oci.WithHostname(s.Spec.Name)
+	return oci.Compose(oci.WithHostname(s.Spec.Name), unprivilegedNetwork())
+}
+
+// sysctls let every user of a container bind low ports and send pings, as in docker
+// and podman: its network namespace has no ports to protect from it.
+var sysctls = map[string]string{
+	"net.ipv4.ip_unprivileged_port_start": "0",
+	"net.ipv4.ping_group_range":           "0 2147483647",
+}
+
+// unprivilegedNetwork is for containers with a network namespace of their own. The
+// runtime sets the values at each start, also in a namespace that is kept when a
+// container is replaced. A value that the kernel does not have is left out.
+func unprivilegedNetwork() oci.SpecOpts {
+	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		if s.Linux.Sysctl == nil {
+			s.Linux.Sysctl = map[string]string{}
+		}
+		for name, value := range sysctls {
+			if _, err := os.Stat("/proc/sys/" + strings.ReplaceAll(name, ".", "/")); err == nil {
+				s.Linux.Sysctl[name] = value
+			}
+		}
+		return nil
+	}
 }
 
 // hostFiles are mounts of the host's own files. A file that it does not have is left

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -36,6 +38,12 @@ func probe(command, arg, other string) bool {
 		web()
 	case "get":
 		get(arg)
+	case "bind":
+		listener, err := net.Listen("tcp", arg)
+		check(err)
+		check(listener.Close())
+	case "ping":
+		ping(arg)
 	case "read":
 		text, err := os.ReadFile(arg)
 		check(err)
@@ -122,4 +130,15 @@ func get(address string) {
 	text, err := io.ReadAll(conn)
 	check(err)
 	fmt.Print(string(text))
+}
+
+// ping sends an echo request as a user without rights can, and waits for the answer.
+func ping(address string) {
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM, syscall.IPPROTO_ICMP)
+	check(err)
+	to := &syscall.SockaddrInet4{Addr: netip.MustParseAddr(address).As4()}
+	check(syscall.Sendto(socket, []byte{8, 0, 0, 0, 0, 0, 0, 1}, 0, to)) // the kernel writes the checksum
+	n, _, err := syscall.Recvfrom(socket, make([]byte, 64), 0)
+	check(err)
+	fmt.Println("answer of", n, "bytes")
 }
