@@ -355,8 +355,12 @@ var stories = map[string]story{
 	"other ports":            {wishes: [][]spec.Workspace{{with("agent:v1", publishing(80))}, {with("agent:v1", publishing(81))}}},
 	"a network goes":         {wishes: [][]spec.Workspace{{with("agent:v1", publishing(80))}, {workspace("bot", "agent:v1")}}},
 	"delete with a network":  {wishes: [][]spec.Workspace{{with("agent:v1", onCNI), other}, {other}}},
-	"replace without data":   {wishes: [][]spec.Workspace{{with("agent:v1", forgets)}, {with("agent:v2", forgets)}}},
-	"delete without data":    {wishes: [][]spec.Workspace{{with("agent:v1", forgets), other}, {other}}},
+	"a network left something": {
+		before: func(w *world) { w.Leave("bot", "s") },
+		wishes: [][]spec.Workspace{{with("agent:v1", onCNI)}},
+	},
+	"replace without data": {wishes: [][]spec.Workspace{{with("agent:v1", forgets)}, {with("agent:v2", forgets)}}},
+	"delete without data":  {wishes: [][]spec.Workspace{{with("agent:v1", forgets), other}, {other}}},
 }
 
 // calls are the methods of the drivers that plans from specs need. Those that only
@@ -364,7 +368,7 @@ var stories = map[string]story{
 var calls = []string{
 	"PullImage", "ImportImage", "ViewImage", "CreateVolume", "RestoreData", "PreserveData", "CreateContainer", "AdoptContainer",
 	"UpdateLabels", "UpdateResources", "RestoreDescription", "StartTask", "Exited", "StopTask", "DeleteContainer", "ClaimRecord", "SaveRecord", "DeleteRecord",
-	"ViewSnapshot", "MigrateData", "DiscardData", "EmptyTrash", "AttachNetwork", "DetachNetwork",
+	"ViewSnapshot", "MigrateData", "DiscardData", "EmptyTrash", "AttachNetwork", "DetachNetwork", "CleanNetwork",
 }
 
 func TestEveryCallFailing(t *testing.T) {

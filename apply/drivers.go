@@ -78,8 +78,12 @@ type Network interface {
 	// Leftovers of an earlier attachment are taken away first.
 	AttachNetwork(ctx context.Context, s plan.AttachNetwork) error
 
-	// DetachNetwork needs neither a live task nor a live namespace.
+	// DetachNetwork needs neither a live task nor a live namespace. What cannot be
+	// undone is recorded, with a *plan.Warning.
 	DetachNetwork(ctx context.Context, s plan.DetachNetwork) error
+
+	// CleanNetwork returns a *plan.Warning for what cannot be removed yet.
+	CleanNetwork(ctx context.Context, s plan.CleanNetwork) error
 }
 
 // Records is the store. Each write carries the history of the steps that led

@@ -13,6 +13,7 @@ type Kind string
 const (
 	Began    Kind = "began"
 	Progress Kind = "progress" // of an image that is being pulled
+	Warned   Kind = "warned"   // of a step that is done, but not all of it
 	Done     Kind = "done"
 	Failed   Kind = "failed"
 )
@@ -24,7 +25,7 @@ type Event struct {
 	Workspace string
 	Step      plan.Step
 	Took      time.Duration // of a step that is done or failed
-	Err       error         // of a step that failed
+	Err       error         // of a step that failed or warned
 
 	// Of a progress event: a layer of the image and its bytes so far.
 	Layer        string

@@ -78,6 +78,10 @@ func (f faulty) RestoreData(ctx context.Context, s plan.RestoreData) error {
 	return f.call("RestoreData", func() error { return f.Host.RestoreData(ctx, s) })
 }
 
+func (f faulty) CleanNetwork(ctx context.Context, s plan.CleanNetwork) error {
+	return f.call("CleanNetwork", func() error { return f.Host.CleanNetwork(ctx, s) })
+}
+
 func (f faulty) SaveRecord(ctx context.Context, s plan.SaveRecord, history []state.Entry) error {
 	return f.call("SaveRecord", func() error { return f.Host.SaveRecord(ctx, s, history) })
 }

@@ -129,6 +129,10 @@ func (r *run) steps(ctx context.Context, c plan.Change, free func()) (history []
 		r.report(Event{Kind: Began, Workspace: c.Workspace, Step: s})
 		err := r.do(ctx, c.Workspace, s, append(history, entry), free)
 		entry.Duration = time.Since(entry.Time)
+		if warning, ok := err.(*plan.Warning); ok { // and nothing else: joined with an error it is one
+			r.report(Event{Kind: Warned, Workspace: c.Workspace, Step: s, Took: entry.Duration, Err: warning})
+			entry.Error, err = "warning: "+warning.Text, nil
+		}
 		if err != nil {
 			entry.Error = err.Error()
 			r.report(Event{Kind: Failed, Workspace: c.Workspace, Step: s, Took: entry.Duration, Err: err})
@@ -186,6 +190,8 @@ func (r *run) do(interrupted context.Context, workspace string, s plan.Step, his
 		return r.Network.AttachNetwork(ctx, s)
 	case plan.DetachNetwork:
 		return r.Network.DetachNetwork(ctx, s)
+	case plan.CleanNetwork:
+		return r.Network.CleanNetwork(ctx, s)
 	case plan.CreateContainer:
 		return r.Runtime.CreateContainer(ctx, s)
 	case plan.AdoptContainer:

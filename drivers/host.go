@@ -162,6 +162,9 @@ func (h *Host) ObserveLocal(ctx context.Context, want spec.Set) (state.State, er
 	group.Go(func() (err error) {
 		now.Networks, err = h.Network.Attachments(ctx)
 		now.CNI = h.Network.Description()
+		if err == nil {
+			now.Left, err = h.Network.Leftovers()
+		}
 		return err
 	})
 	group.Go(func() (err error) {

@@ -67,6 +67,9 @@ func (b *builder) save(r state.Record) {
 
 // finish adds what stands at the end of every change.
 func (b *builder) finish() (Change, error) {
+	if len(b.frame.Named) == 0 && b.world.mayClean(b.Name, b.frame.Set.Name) {
+		b.add(CleanNetwork{Workspace: b.Name})
+	}
 	if !b.Goal.KeepTrash && len(b.world.Trash[b.Name]) > 0 {
 		b.add(EmptyTrash{Workspace: b.Name})
 	}

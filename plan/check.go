@@ -17,6 +17,7 @@ func check(f decide.Frame, p *Plan) {
 	p.Notes = append(p.Notes, staying(p.Stays)...)
 	p.Notes = append(p.Notes, sharedDevices(f)...)
 	p.Notes = append(p.Notes, networks(f, *p)...)
+	p.Notes = append(p.Notes, remains(f)...)
 	slices.SortFunc(p.Changes, byWorkspace)
 	slices.Sort(p.Notes)
 	p.Notes = slices.Compact(p.Notes) // several workspaces may have one image
@@ -82,4 +83,15 @@ func networks(f decide.Frame, p Plan) []string {
 		}
 	}
 	return nil
+}
+
+// remains notes what networks left on the host and cannot be removed now.
+func remains(f decide.Frame) (notes []string) {
+	for _, l := range f.Now.Left {
+		if l.Blocked != "" && l.Of(f.Set.Name) {
+			notes = append(notes, fmt.Sprintf("%s of network %s may be left of %s: %s (mend that, and the next apply removes it; or remove it yourself, and then %s)",
+				l.What, l.Network, l.Workspace, l.Blocked, l.File))
+		}
+	}
+	return notes
 }

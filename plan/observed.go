@@ -12,6 +12,7 @@ import (
 type observed struct {
 	frame     decide.Frame
 	networks  map[string]state.Attachment
+	remains   map[string]state.Leftover // of an earlier network, which can be removed now
 	volumes   map[string]bool
 	preserved map[string]state.Preserved // the newest that the set may restore
 	others    map[string]string          // the set of what was preserved for another one
@@ -21,11 +22,16 @@ type observed struct {
 
 func newObserved(f decide.Frame) observed {
 	o := observed{
-		frame: f, networks: make(map[string]state.Attachment, len(f.Now.Networks)), volumes: make(map[string]bool, len(f.Now.Volumes)),
+		frame: f, networks: make(map[string]state.Attachment, len(f.Now.Networks)), remains: map[string]state.Leftover{}, volumes: make(map[string]bool, len(f.Now.Volumes)),
 		preserved: map[string]state.Preserved{}, others: map[string]string{}, trash: map[string]time.Time{}, left: map[string]bool{},
 	}
 	for _, a := range f.Now.Networks {
 		o.networks[a.Workspace] = a
+	}
+	for _, l := range f.Now.Left {
+		if l.Blocked == "" && l.Of(f.Set.Name) {
+			o.remains[l.Workspace] = l
+		}
 	}
 	for _, v := range f.Now.Volumes {
 		o.volumes[v.Workspace] = true
@@ -80,10 +86,11 @@ func (o observed) data(s decide.Subject) decide.Data {
 // is in another namespace than the pinned one has to be restarted.
 func (o observed) network(s decide.Subject) decide.Network {
 	a, attached := o.networks[s.Name]
+	_, remains := o.remains[s.Name]
 	if !attached {
-		return decide.Network{}
+		return decide.Network{Remains: remains}
 	}
-	n := decide.Network{Attached: true, Owner: a.Set, Ports: a.Ports, Broken: a.Broken, Restart: a.Netns == 0}
+	n := decide.Network{Attached: true, Owner: a.Set, Ports: a.Ports, Broken: a.Broken, Restart: a.Netns == 0, Remains: remains}
 	if s.Instance == nil || s.Instance.Task.Status != state.TaskRunning {
 		return n
 	}

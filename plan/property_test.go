@@ -211,6 +211,9 @@ func String(w *plan.World) string {
 	for name, all := range w.Trash {
 		line("trash %s: %d", name, len(all))
 	}
+	for name, all := range w.Left {
+		line("left of %s: %v", name, all)
+	}
 	for name, a := range w.Networks {
 		line("network %s: ports %v, namespace %v, broken %q", name, a.Ports, a.Netns != 0, a.Broken)
 	}

@@ -196,6 +196,9 @@ func (r random) data(now *state.State, name string) {
 }
 
 func (r random) network(now *state.State, name string) {
+	if r.often(20) {
+		now.Left = append(now.Left, state.Leftover{Workspace: name, Set: pick(r, "s", "s", "t", ""), Network: "x", Blocked: pick(r, "", "no plugin")})
+	}
 	if r.often(50) {
 		return
 	}

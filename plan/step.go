@@ -41,6 +41,12 @@ const (
 	Record              // writes to the store, with the history of the steps before it; a failure harms nothing that runs
 )
 
+// Warning is the error of a step that did its work and could not do all of it. The
+// change goes on, and people are told.
+type Warning struct{ Text string }
+
+func (w *Warning) Error() string { return w.Text }
+
 // StepName is the step's type, for example "PullImage".
 func StepName(s Step) string { return strings.TrimPrefix(fmt.Sprintf("%T", s), "plan.") }
 

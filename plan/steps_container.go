@@ -290,3 +290,23 @@ func (s DetachNetwork) simulate(w *World) error {
 	delete(w.Networks, s.Workspace)
 	return nil
 }
+
+// CleanNetwork removes what earlier networks of a workspace left on the host,
+// because they could not be detached whole.
+type CleanNetwork struct {
+	Workspace string
+}
+
+func (s CleanNetwork) String() string { return "clean up after networks of " + s.Workspace }
+
+// Role is Tidy.
+func (CleanNetwork) Role() Role { return Tidy }
+
+func (s CleanNetwork) simulate(w *World) error {
+	blocked := slices.DeleteFunc(slices.Clone(w.Left[s.Workspace]), func(l state.Leftover) bool { return l.Blocked == "" })
+	w.Left[s.Workspace] = blocked
+	if len(blocked) == 0 {
+		delete(w.Left, s.Workspace)
+	}
+	return nil
+}

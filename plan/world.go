@@ -27,6 +27,7 @@ type World struct {
 	Instances map[string]*state.Instance  // by id
 	Images    map[string]state.Image      // by the image as specs write it
 	Networks  map[string]state.Attachment // by workspace
+	Left      map[string][]state.Leftover // by workspace
 	Data
 
 	observed   state.State // for what no step changes: the host, its folders
@@ -61,7 +62,7 @@ func NewWorld(now state.State) *World {
 	w := &World{
 		Time: now.Time, Devices: now.Devices, observed: now,
 		Records: make(map[string]state.Record, len(now.Records)), Instances: make(map[string]*state.Instance, len(now.Instances)),
-		Images: maps.Clone(now.Images), Networks: make(map[string]state.Attachment, len(now.Networks)),
+		Images: maps.Clone(now.Images), Networks: make(map[string]state.Attachment, len(now.Networks)), Left: map[string][]state.Leftover{},
 		Data: Data{
 			Volumes: make(map[string]Files, len(now.Volumes)), Preserved: map[string][]Kept{}, Trash: map[string][]Kept{},
 			Extracted: map[string]Files{}, RootFilesystems: map[string]Files{}, Folders: map[string]Files{}, ImageData: map[string]Files{},
@@ -87,6 +88,9 @@ func NewWorld(now state.State) *World {
 	for _, a := range now.Networks {
 		w.Networks[a.Workspace] = a
 		w.namespaces = max(w.namespaces, a.Netns)
+	}
+	for _, l := range now.Left {
+		w.Left[l.Workspace] = append(w.Left[l.Workspace], l)
 	}
 	for _, v := range now.Volumes {
 		w.Volumes[v.Workspace] = nil
@@ -125,6 +129,9 @@ func (w *World) State() state.State {
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.Networks)) {
 		now.Networks = append(now.Networks, w.Networks[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.Left)) {
+		now.Left = append(now.Left, w.Left[name]...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.Volumes)) {
 		now.Volumes = append(now.Volumes, state.Volume{Workspace: name, Path: w.volumePath(name)})
@@ -207,6 +214,12 @@ func Pinned(name, digest string) string {
 	}
 	bare, _, _ := strings.Cut(name, "@")
 	return bare + "@" + digest
+}
+
+// mayClean reports whether earlier networks of a workspace of a set left what can be
+// removed now.
+func (w *World) mayClean(workspace, set string) bool {
+	return slices.ContainsFunc(w.Left[workspace], func(l state.Leftover) bool { return l.Blocked == "" && l.Of(set) })
 }
 
 func (w *World) makeVolume(workspace string, data Files) error {

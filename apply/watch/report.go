@@ -55,6 +55,15 @@ func newReporter(a *Agent, now time.Time) *reporter {
 	return &reporter{log: a.Log, metrics: a.Metrics, about: about, errors: map[string]state.SpecError{}, stale: true, store: storeTimer{next: now}}
 }
 
+// step counts a step, and logs what it could not do. The runner calls it, one call at
+// a time.
+func (r *reporter) step(e apply.Event) {
+	if e.Kind == apply.Warned {
+		r.log.Warn("a step could not do all", "workspace", e.Workspace, "step", e.Step.String(), "warning", e.Err)
+	}
+	r.metrics.step(e)
+}
+
 // block says once why the agent cannot sync now, and once that it can again; ""
 // is that it can.
 func (r *reporter) block(why string) {

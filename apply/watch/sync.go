@@ -196,7 +196,7 @@ func (l *loop) carryOut(ctx context.Context, p plan.Plan, began time.Time) {
 		l.running.actions[c.Workspace], open[c.Workspace] = c.Action, true
 	}
 	l.background.start(func() func() {
-		err := l.agent.Host.Run(ctx, p, l.report.metrics.step, func(c plan.Change, took time.Duration, err error) {
+		err := l.agent.Host.Run(ctx, p, l.report.step, func(c plan.Change, took time.Duration, err error) {
 			l.background.send(func() {
 				delete(open, c.Workspace)
 				l.changeEnded(ctx, c, took, err, time.Now())

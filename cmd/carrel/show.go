@@ -159,6 +159,8 @@ func (s *display) event(e apply.Event) {
 		s.print(lineOfEvent(e))
 	case e.Kind == apply.Progress:
 		s.bar(e)
+	case e.Kind == apply.Warned:
+		s.line("%s: %s: warning: %s", e.Workspace, e.Step, e.Err)
 	case e.Kind == apply.Done:
 		s.ended(e)
 		s.line("%s: %s (%s)", e.Workspace, e.Step, e.Took.Round(time.Millisecond))

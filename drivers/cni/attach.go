@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -47,7 +48,28 @@ func (d *Driver) attachNetwork(ctx context.Context, s plan.AttachNetwork) error 
 	if err := d.check(ctx, n, s); err != nil {
 		return err
 	}
-	if err := d.release(ctx, s.Workspace, old, damaged); err != nil {
+	if err := d.makeRoom(ctx, r, old, damaged); err != nil {
+		return err
+	}
+	if err := d.attach(ctx, n, r); err != nil {
+		return d.takeBack(ctx, r, err)
+	}
+	return nil
+}
+
+// makeRoom detaches what a workspace has, and removes what it left earlier, before
+// it is attached anew. What cannot be undone yet is set aside. But on the network of
+// the new attachment nothing may be left: plugins know both by the same id.
+func (d *Driver) makeRoom(ctx context.Context, r, old *record, damaged bool) error {
+	var undone *leftError
+	err := d.release(ctx, r.Workspace, old, damaged)
+	if errors.As(err, &undone) {
+		if !undone.rest.Part && undone.rest.Network == r.Network {
+			return err
+		}
+		err = d.setAside(undone.rest, undone.err)
+	}
+	if err != nil {
 		return err
 	}
 	if old != nil && old.Netns != r.Netns {
@@ -55,15 +77,25 @@ func (d *Driver) attachNetwork(ctx context.Context, s plan.AttachNetwork) error 
 			return err
 		}
 	}
-	if err := d.attach(ctx, n, r); err != nil {
-		return d.undo(ctx, r, err)
+	var warning *plan.Warning
+	if err := d.clean(ctx, r.Workspace, nil); err != nil && !errors.As(err, &warning) {
+		return err
 	}
-	return nil
+	all, err := d.leftOf(r.Workspace)
+	for _, l := range all {
+		if l.ID != "" && !l.Part && l.Network == r.Network {
+			return fmt.Errorf("what an earlier attachment to network %s left cannot be removed: %s (mend that)", l.Network, l.Error)
+		}
+	}
+	return err
 }
 
 // check finds what would make an attach fail, before anything is changed.
 func (d *Driver) check(ctx context.Context, n *network, s plan.AttachNetwork) error {
 	if err := d.hasPlugins(n.list); err != nil {
+		return err
+	}
+	if err := d.understood(ctx, n); err != nil {
 		return err
 	}
 	if err := free(ctx, s.Ports); err != nil {
@@ -103,18 +135,26 @@ func (d *Driver) addOrRetry(ctx context.Context, n *network, r *record) (*types1
 		return result, err
 	}
 	if noDel := d.del(ctx, r); noDel != nil {
-		return nil, fmt.Errorf("%w; and undoing it: %w", err, noDel)
+		return nil, alsoUndoing(err, noDel)
 	}
 	return d.add(ctx, n, r)
 }
 
-// undo removes everything of an attach that failed. When the DEL fails too, the
+// alsoUndoing is an error and that of undoing what it cut short, if that says more.
+func alsoUndoing(err, undoing error) error {
+	if strings.HasSuffix(err.Error(), undoing.Error()) {
+		return err
+	}
+	return fmt.Errorf("%w; and undoing it: %w", err, undoing)
+}
+
+// takeBack removes everything of an attach that failed. When the DEL fails too, the
 // record stays, so that the DEL is tried again later.
-func (d *Driver) undo(ctx context.Context, r *record, cause error) error {
+func (d *Driver) takeBack(ctx context.Context, r *record, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	if err := d.del(ctx, r); err != nil {
-		return fmt.Errorf("%w; and undoing it: %w", cause, err)
+		return alsoUndoing(cause, err)
 	}
 	if err := d.remove(r.Workspace, r); err != nil {
 		return fmt.Errorf("%w; and undoing it: %w", cause, err)
@@ -123,23 +163,35 @@ func (d *Driver) undo(ctx context.Context, r *record, cause error) error {
 }
 
 // DetachNetwork releases the address of a workspace and removes its namespace. It
-// works after the namespace is gone, and after an attach that was cut short.
+// works after the namespace is gone, and after an attach that was cut short. When a
+// plugin fails, the workspace is detached all the same, with a *plan.Warning: what
+// may be left is recorded for CleanNetwork.
 func (d *Driver) DetachNetwork(ctx context.Context, s plan.DetachNetwork) error {
 	if err := valid("workspace", s.Workspace); err != nil {
 		return err
 	}
-	return asRoot(d.detachNetwork(ctx, s.Workspace))
+	warning, err := d.detachNetwork(ctx, s.Workspace)
+	if err == nil && warning != "" {
+		return &plan.Warning{Text: warning}
+	}
+	return asRoot(err)
 }
 
-func (d *Driver) detachNetwork(ctx context.Context, workspace string) error {
+func (d *Driver) detachNetwork(ctx context.Context, workspace string) (warning string, err error) {
 	old, damaged, err := d.readOld(workspace)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if err := d.release(ctx, workspace, old, damaged); err != nil {
-		return err
+	err = d.release(ctx, workspace, old, damaged)
+	var undone *leftError
+	if errors.As(err, &undone) && ctx.Err() == nil {
+		err = d.setAside(undone.rest, undone.err)
+		warning = (&left{record: *undone.rest}).warn(undone.err)
 	}
-	return d.remove(workspace, old)
+	if err != nil {
+		return "", err
+	}
+	return warning, d.remove(workspace, old)
 }
 
 // readOld reads the record of an attachment that is to be detached. A damaged one
@@ -152,8 +204,17 @@ func (d *Driver) readOld(workspace string) (old *record, damaged bool, err error
 	return old, false, err
 }
 
+// leftError is a DEL that failed. What is left of the attachment is in a record.
+type leftError struct {
+	rest *record
+	err  error
+}
+
+func (e *leftError) Error() string { return e.err.Error() }
+func (e *leftError) Unwrap() error { return e.err }
+
 // release runs the DEL of what is attached. Without a record and without a pinned
-// namespace nothing is.
+// namespace nothing is. The error of a DEL is a *leftError.
 func (d *Driver) release(ctx context.Context, workspace string, old *record, damaged bool) error {
 	if old != nil {
 		// A DEL that is cut short may leave an interface without its ports.
@@ -161,7 +222,10 @@ func (d *Driver) release(ctx context.Context, workspace string, old *record, dam
 		if err := d.write(old); err != nil {
 			return err
 		}
-		return d.del(ctx, old)
+		if rest, err := d.undo(ctx, old); err != nil {
+			return &leftError{rest, err}
+		}
+		return nil
 	}
 	if !damaged {
 		ours, err := d.owns()

@@ -35,6 +35,8 @@ type Config struct {
 	StateDir  string   // for what a reboot must not remove
 	Namespace string   // containerd's; it is part of the ids that plugins know workspaces by
 	Subnet    string   // of the built-in bridge; "" is 10.63.0.0/16
+
+	PluginTimeout time.Duration // of one ADD or DEL; 0 is a minute
 }
 
 // The defaults of a Config.
@@ -42,6 +44,7 @@ const (
 	defaultConfDir = "/etc/cni/net.d"
 	defaultRunDir  = "/run/carrel"
 	defaultSubnet  = "10.63.0.0/16"
+	defaultTimeout = time.Minute
 )
 
 var defaultBinDirs = []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"}
@@ -59,6 +62,7 @@ type Driver struct {
 	Config
 	mutex   sync.Mutex // guards what follows
 	shared  bool       // whether share was done for the folder of namespaces: once is enough
+	checked string     // the configuration whose version the plugins know
 	allowed time.Time  // when the rules of the built-in bridge were last checked: not before each attach
 }
 
@@ -75,6 +79,9 @@ func New(c Config) *Driver {
 	}
 	if c.Subnet == "" {
 		c.Subnet = defaultSubnet
+	}
+	if c.PluginTimeout == 0 {
+		c.PluginTimeout = defaultTimeout
 	}
 	return &Driver{Config: c}
 }

@@ -61,18 +61,6 @@ func TestWhatIsMissing(t *testing.T) {
 		h := newHost(t, func(c *cni.Config) { c.BinDirs = []string{"/nonexistent", "/nowhere"} })
 		h.refuses(attach("bot"), `CNI plugin "bridge" is in none of /nonexistent, /nowhere (install it`)
 	})
-	t.Run("plugin for a detach", func(t *testing.T) {
-		h := newHost(t, nil)
-		h.attach("bot")
-		dirs := h.BinDirs
-		h.BinDirs = []string{"/nonexistent"}
-		if err := h.DetachNetwork(t.Context(), plan.DetachNetwork{Workspace: "bot"}); err == nil {
-			t.Error("detached without a plugin")
-		}
-		h.BinDirs = dirs
-		h.detach("bot")
-		h.isClean()
-	})
 	t.Run("iptables", func(t *testing.T) {
 		h := newHost(t, nil)
 		path := os.Getenv("PATH")

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"carrel/drivers/cni"
-	"carrel/plan"
 	"carrel/spec"
 )
 
@@ -99,20 +98,15 @@ const h0 = "BRIDGE"
 
 // go-cni takes an error with the words "not found" for success. But the plugins
 // after that one did not run: the workspace still has its address.
-func TestADetachThatFailsIsAnError(t *testing.T) {
+func TestADetachThatFailsIsAWarning(t *testing.T) {
 	h := newHost(t, nil)
 	file := filepath.Join(t.TempDir(), "fails")
 	h.configure("fail DEL while there is " + file)
 	h.attach("bot")
 	h.must(os.WriteFile(file, nil, 0o600))
-	err := h.DetachNetwork(t.Context(), plan.DetachNetwork{Workspace: "bot"})
-	if err == nil || !strings.Contains(err.Error(), "endpoint not found") {
-		t.Errorf("error: %v", err)
-	}
-	h.attachment("bot")
+	h.warns("bot", "endpoint not found")
 	h.must(os.Remove(file))
-	h.detach("bot")
-	h.isClean()
+	h.cleaned("bot")
 }
 
 func TestKilledBetweenAddAndRecord(t *testing.T) {

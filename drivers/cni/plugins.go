@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	gocni "github.com/containerd/go-cni"
 	"github.com/containernetworking/cni/libcni"
@@ -15,9 +14,6 @@ import (
 
 	"carrel/spec"
 )
-
-// pluginTimeout limits one ADD or DEL: a plugin may wait for a server.
-const pluginTimeout = time.Minute
 
 // portMapping is an entry of the CNI convention "portMappings". The type that
 // go-cni has for it is encoded with other names (HostPort), which only plugins
@@ -63,11 +59,13 @@ func (d *Driver) add(ctx context.Context, n *network, r *record) (*types100.Resu
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, pluginTimeout)
-	defer cancel()
-	result, err := library.Setup(ctx, r.ID, r.Netns, r.options()...)
+	var result *gocni.Result
+	err = d.limited(ctx, r.ID, func(ctx context.Context) error {
+		result, err = library.Setup(ctx, r.ID, r.Netns, r.options()...)
+		return err
+	})
 	if err != nil {
-		return nil, explain(ctx, n, err)
+		return nil, d.explain(n, err)
 	}
 	return result.Raw()[0], nil // of the only list
 }
@@ -105,12 +103,9 @@ func (d *Driver) delWhole(ctx context.Context, list *libcni.NetworkConfigList, r
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, pluginTimeout)
-	defer cancel()
-	if err := library.Remove(ctx, r.ID, liveNetns(r.Netns), r.options()...); err != nil {
-		return fmt.Errorf("network %s: %w", list.Name, shorten(ctx, err))
-	}
-	return nil
+	return d.inNetwork(list.Name, d.limited(ctx, r.ID, func(ctx context.Context) error {
+		return library.Remove(ctx, r.ID, liveNetns(r.Netns), r.options()...)
+	}))
 }
 
 // liveNetns is the path of a namespace, "" when the namespace is gone: plugins
@@ -150,12 +145,9 @@ func (d *Driver) delList(ctx context.Context, list *libcni.NetworkConfigList, c 
 		return err
 	}
 	c.NetNS = liveNetns(c.NetNS)
-	ctx, cancel := context.WithTimeout(ctx, pluginTimeout)
-	defer cancel()
-	if err := d.bareLibrary().DelNetworkList(ctx, list, c); err != nil {
-		return fmt.Errorf("network %s: %w", list.Name, shorten(ctx, err))
-	}
-	return nil
+	return d.inNetwork(list.Name, d.limited(ctx, c.ContainerID, func(ctx context.Context) error {
+		return d.bareLibrary().DelNetworkList(ctx, list, c)
+	}))
 }
 
 // delUnknown runs the DEL of an attachment whose record is lost or damaged. It
@@ -166,35 +158,48 @@ func (d *Driver) delUnknown(ctx context.Context, workspace string) error {
 	if err != nil {
 		return err
 	}
+	var last *leftError
 	for _, c := range cached {
-		list, err := libcni.NetworkConfFromBytes(c.Config)
-		if err != nil {
+		r := &record{Workspace: workspace, ID: c.ContainerID, Interface: c.IfName, Netns: c.NetNS, Network: c.Network, Config: c.Config, Ports: anyPort}
+		if _, err := r.list(); err != nil {
 			continue // damaged too
 		}
-		rt := &libcni.RuntimeConf{ContainerID: c.ContainerID, NetNS: c.NetNS, IfName: c.IfName, CapabilityArgs: c.CapabilityArgs}
-		if err := d.delList(ctx, list, rt); err != nil {
-			return err
+		rest, err := d.undo(ctx, r)
+		if err == nil {
+			continue
 		}
+		if last != nil {
+			if err := d.setAside(last.rest, last.err); err != nil {
+				return err
+			}
+		}
+		last = &leftError{rest, err}
+	}
+	if last != nil {
+		return last
 	}
 	if len(cached) > 0 {
 		return nil
 	}
-	n, err := d.network(false)
+	return d.delAnything(ctx, workspace)
+}
+
+// anyPort stands for the ports that an unknown attachment published: the portmap
+// plugin removes all rules of a container, but only when it is given a port.
+var anyPort = []spec.Port{{Host: 1, Container: 1, Protocol: "tcp"}}
+
+// delAnything runs the DEL of a workspace with today's configuration.
+func (d *Driver) delAnything(ctx context.Context, workspace string) error {
+	r := &record{Workspace: workspace, ID: d.id(workspace), Netns: d.netns(workspace), Interface: interfaceName, Ports: anyPort}
+	n, err := d.today(true)
+	if err == nil {
+		r.Network, r.Config = n.list.Name, n.list.Bytes
+		err = d.delList(ctx, n.list, r.runtime())
+	}
 	if err != nil {
-		return err
+		return &leftError{r, err}
 	}
-	if n.file == "" {
-		n, err = d.builtIn(true)
-	}
-	if err != nil {
-		return err
-	}
-	// The portmap plugin removes all rules of a container, but only when it is
-	// given a port, whichever.
-	anyPort := []spec.Port{{Host: 1, Container: 1, Protocol: "tcp"}}
-	return d.delList(ctx, n.list, (&record{
-		ID: d.id(workspace), Netns: d.netns(workspace), Interface: interfaceName, Ports: anyPort,
-	}).runtime())
+	return nil
 }
 
 // hasPlugins checks that every plugin of a list is installed, before the first
@@ -216,9 +221,9 @@ func (d *Driver) hasPlugins(list *libcni.NetworkConfigList) error {
 
 // explain makes the error of an ADD readable. A full subnet is recognised by the text
 // of the host-local plugin: its error has no code of its own.
-func explain(ctx context.Context, n *network, err error) error {
+func (d *Driver) explain(n *network, err error) error {
 	if !strings.Contains(err.Error(), "no IP addresses available") {
-		return fmt.Errorf("network %s: %w", n.list.Name, shorten(ctx, err))
+		return d.inNetwork(n.list.Name, err)
 	}
 	if n.file != "" {
 		return fmt.Errorf("network %s has no address left (enlarge the range in %s, or detach workspaces)", n.list.Name, n.file)
@@ -226,16 +231,17 @@ func explain(ctx context.Context, n *network, err error) error {
 	return fmt.Errorf("subnet %s is full: all %d addresses for workspaces are taken (detach some, or give a larger subnet with --subnet)", n.subnet, n.room())
 }
 
-// shorten puts the error of a plugin into one line. A plugin that was stopped,
+// inNetwork puts the error of a plugin into one line. A plugin that was stopped,
 // because its time was over or the context ended, has an error that says so.
-func shorten(ctx context.Context, err error) error {
+func (d *Driver) inNetwork(name string, err error) error {
+	var late *lateError
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return &pluginError{text: fmt.Sprintf("no answer within %s", pluginTimeout), err: err}
-	case ctx.Err() != nil:
-		return ctx.Err()
+	case err == nil, errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &late):
+		return fmt.Errorf("network %s: %w", name, err)
 	}
-	return &pluginError{text: oneLine(err), err: err}
+	return fmt.Errorf("network %s: %w", name, &pluginError{text: oneLine(err), err: err})
 }
 
 // pluginError is an error that a plugin returned.

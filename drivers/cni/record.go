@@ -35,6 +35,7 @@ type record struct {
 	Links     []link          `json:"links,omitempty"`     // interfaces of the host that the ADD made or used
 	Result    json.RawMessage `json:"result,omitempty"`    // nil until the ADD returned
 	Detaching bool            `json:"detaching,omitempty"` // a DEL was begun: some of it may be done
+	Part      bool            `json:"part,omitempty"`      // its configuration has only the plugins that are not undone
 }
 
 // link is an interface of the host. The index tells it from one that was made

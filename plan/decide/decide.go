@@ -401,6 +401,9 @@ func (f Frame) clean(d *Decision) {
 		d.then(ActionClean, CostNone, "its workspace is gone, and its network is still attached")
 		d.Goal.Process = StopProcess
 	}
+	if d.Network.Remains {
+		d.then(ActionClean, CostNone, "an earlier network left something, which may be removed now")
+	}
 	if !d.Data.Trash.IsZero() && !d.CutShort() && !d.unfinished() {
 		d.then(ActionClean, CostNone, "its discarded data is not removed yet")
 	}

@@ -62,6 +62,7 @@ type Network struct {
 	Ports    []spec.Port
 	Broken   string // why it does not work, or not for the process that runs; "" when it does
 	Restart  bool   // only a restart repairs it
+	Remains  bool   // an earlier one left something, which may be removed now
 }
 
 // takenPort is a desired port that a workspace of another set has.
@@ -270,6 +271,11 @@ func (x index) orphans(subjectOf func(string) *Subject) {
 func (x index) leftovers(subjectOf func(string) *Subject) {
 	for _, a := range x.Now.Networks {
 		if name := a.Workspace; a.Set == x.Set.Name && x.records[name] == nil && len(x.labelled[name]) == 0 {
+			subjectOf(name)
+		}
+	}
+	for _, l := range x.Now.Left {
+		if name := l.Workspace; l.Of(x.Set.Name) && x.records[name] == nil && len(x.labelled[name]) == 0 {
 			subjectOf(name)
 		}
 	}

@@ -12,7 +12,7 @@ type Entry struct {
 	Reason    string // why the change was made
 	Step      string // the step's wording
 	Duration  time.Duration
-	Error     string // "" when the step succeeded
+	Error     string // "" when the step succeeded; after "warning: ", what it could not do
 }
 
 // Failure is a change that did not complete.

@@ -28,7 +28,8 @@ type State struct {
 	Trash      []Trashed        // discarded and not removed yet, oldest first
 	Snapshots  []string         // keys of root filesystems whose container is gone
 	Networks   []Attachment
-	CNI        string // what networks are attached with, in one line
+	Left       []Leftover // of networks that could not be detached whole
+	CNI        string     // what networks are attached with, in one line
 	Devices    Devices
 	Absent     map[string]bool // mount sources that specs name, and mount points in them, which the host does not have
 }
@@ -179,6 +180,20 @@ type Attachment struct {
 	Netns     uint64 // the inode of its namespace; 0 when that is gone
 	Broken    string // why it does not work; "" when it does
 }
+
+// Leftover is what the network of a workspace may have left on the host, because a
+// plugin failed when it was detached.
+type Leftover struct {
+	Workspace string
+	Set       string // that the workspace was of; "" when unknown
+	Network   string
+	What      string // addresses, interfaces, ports
+	File      string // that records it
+	Blocked   string // why it cannot be removed now; "" when it can be tried
+}
+
+// Of reports whether it may be of a workspace of that set.
+func (l Leftover) Of(set string) bool { return l.Set == set || l.Set == "" }
 
 // Devices are the CDI devices of the host.
 type Devices struct {

@@ -83,6 +83,13 @@ func (h *Host) Break(workspace string, namespace bool) {
 	h.world.Networks[workspace] = a
 }
 
+// Leave is what the network of a workspace leaves when a plugin fails.
+func (h *Host) Leave(workspace, set string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.world.Left[workspace] = []state.Leftover{{Workspace: workspace, Set: set, Network: "x", What: "an address"}}
+}
+
 // Keep puts preserved data here.
 func (h *Host) Keep(workspace string, data plan.Files) {
 	h.mu.Lock()
@@ -142,6 +149,9 @@ func (h *Host) String() string {
 	}
 	for name, a := range h.world.Networks {
 		lines = append(lines, fmt.Sprintf("network of %s: ports %v, broken %q", name, a.Ports, a.Broken))
+	}
+	for name, all := range h.world.Left {
+		lines = append(lines, fmt.Sprintf("left of networks of %s: %v", name, all))
 	}
 	for name, r := range h.world.Records {
 		image := ""

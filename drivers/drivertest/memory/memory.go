@@ -200,6 +200,9 @@ func (h *Host) AttachNetwork(_ context.Context, s plan.AttachNetwork) error { re
 // DetachNetwork takes it away.
 func (h *Host) DetachNetwork(_ context.Context, s plan.DetachNetwork) error { return h.do(s) }
 
+// CleanNetwork removes what is left of networks.
+func (h *Host) CleanNetwork(_ context.Context, s plan.CleanNetwork) error { return h.do(s) }
+
 // Records are all records, by workspace.
 func (h *Host) Records(context.Context) ([]state.Record, error) {
 	h.mu.Lock()

@@ -1,0 +1,31 @@
+package plan_test
+
+import (
+	"strings"
+	"testing"
+
+	"carrel/plan/state"
+)
+
+func TestWhatNetworksLeft(t *testing.T) {
+	s := inOrder()
+	s.now.Left = []state.Leftover{
+		{Workspace: "bot", Set: "s", Network: "x", What: "address 10.0.0.2"},
+		{Workspace: "gone", Set: "s", Network: "x", What: "address 10.0.0.3"},
+		{Workspace: "late", Set: "s", Network: "y", What: "address 10.0.0.4", File: "/left/late.y.json", Blocked: "no plugin"},
+		{Workspace: "others", Set: "t", Network: "x", What: "address 10.0.0.5"},
+	}
+	got := s.text()
+	for _, want := range []string{
+		"~ bot: clean\n      because: an earlier network left something, which may be removed now\n      1. clean up after networks of bot\n",
+		"~ gone: clean\n",
+		"note: address 10.0.0.4 of network y may be left of late: no plugin (mend that, and the next apply removes it; or remove it yourself, and then /left/late.y.json)\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("plan:\n%s\nhas no %s", got, want)
+		}
+	}
+	if strings.Contains(got, "others") {
+		t.Errorf("plan:\n%s", got)
+	}
+}
