@@ -38,6 +38,7 @@ type Config struct {
 	CNIConfDir  string   // "" is /etc/cni/net.d
 	CNIBinDirs  []string // nil is the usual ones
 	Subnet      string   // of the built-in network; "" is 10.63.0.0/16
+	ResolvConf  string   // has the nameservers of workspaces; "" is /etc/resolv.conf
 	CDISpecDirs []string // nil is those of the CDI specification
 
 	// DeviceWait is how long to wait for vendors whose CDI files are missing, as
@@ -89,6 +90,7 @@ func open(ctx context.Context, c Config, store func(context.Context, string) (*r
 		Name: c.Host, config: c, Volumes: volumes.New(c.StateDir), Devices: cdi.New(c.CDISpecDirs...),
 		Network: cni.New(cni.Config{
 			ConfDir: c.CNIConfDir, BinDirs: c.CNIBinDirs, RunDir: c.RunDir, StateDir: c.StateDir, Namespace: c.Namespace, Subnet: c.Subnet,
+			ResolvFile: c.ResolvConf,
 		}),
 	}
 	var group sync.WaitGroup
@@ -161,7 +163,7 @@ func (h *Host) ObserveLocal(ctx context.Context, want spec.Set) (state.State, er
 	})
 	group.Go(func() (err error) {
 		now.Networks, err = h.Network.Attachments(ctx)
-		now.CNI = h.Network.Description()
+		now.CNI, now.DNS = h.Network.Description(), h.Network.NameServers()
 		if err == nil {
 			now.Left, err = h.Network.Leftovers()
 		}

@@ -70,7 +70,8 @@ func sharedDevices(f decide.Frame) (notes []string) {
 	return notes
 }
 
-// networks notes what networks are attached with, when one is to be.
+// networks notes what networks are attached with, when one is to be, and which
+// nameservers are left out.
 func networks(f decide.Frame, p Plan) []string {
 	if f.Now.CNI == "" {
 		return nil
@@ -78,7 +79,7 @@ func networks(f decide.Frame, p Plan) []string {
 	for _, c := range p.Changes {
 		for _, s := range c.Steps {
 			if _, attaches := s.(AttachNetwork); attaches {
-				return []string{"networks: " + f.Now.CNI}
+				return append([]string{"networks: " + f.Now.CNI}, f.Now.DNS...)
 			}
 		}
 	}

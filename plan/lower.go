@@ -261,7 +261,7 @@ func (b *builder) startProcess() {
 }
 
 // attach gives the workspace the network that it wants. A network that works is
-// kept, and with it the address.
+// kept, and with it the address; what its files do not say yet is written.
 func (b *builder) attach(wanted spec.Network) {
 	has, attached := b.world.Networks[b.Name]
 	switch {
@@ -270,10 +270,10 @@ func (b *builder) attach(wanted spec.Network) {
 		return
 	case attached && decide.Ports(has.Ports) != decide.Ports(wanted.Ports):
 		b.detach()
-	case attached && has.Broken == "" && has.Netns != 0:
+	case attached && has.Broken == "" && has.Netns != 0 && has.Stale == "":
 		return
-	case attached && has.Broken != "":
-		b.Because(has.Broken)
+	case attached && has.Broken+has.Stale != "":
+		b.Because(cmp.Or(has.Broken, has.Stale))
 	}
 	b.add(AttachNetwork{Workspace: b.Name, Set: b.frame.Set.Name, Ports: wanted.Ports})
 }

@@ -7,6 +7,26 @@ import (
 	"carrel/plan/state"
 )
 
+func TestNewNameserversOfTheHost(t *testing.T) {
+	s := inOrder()
+	s.network()
+	s.now.Networks[0].Stale = "/etc/resolv.conf of the host has changed"
+	s.now.CNI, s.now.DNS = "a bridge", []string{"left out"}
+	want := `Plan for set s on host h: 1 to repair, 0 unchanged.
+
+  ~ bot: repair (in place, no restart)
+      because: /etc/resolv.conf of the host has changed
+      1. attach network of bot
+      2. record bot
+
+note: left out
+note: networks: a bridge
+`
+	if got := s.text(); got != want {
+		t.Errorf("plan:\n%s", got)
+	}
+}
+
 func TestWhatNetworksLeft(t *testing.T) {
 	s := inOrder()
 	s.now.Left = []state.Leftover{

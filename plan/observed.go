@@ -90,7 +90,7 @@ func (o observed) network(s decide.Subject) decide.Network {
 	if !attached {
 		return decide.Network{Remains: remains}
 	}
-	n := decide.Network{Attached: true, Owner: a.Set, Ports: a.Ports, Broken: a.Broken, Restart: a.Netns == 0, Remains: remains}
+	n := decide.Network{Attached: true, Owner: a.Set, Ports: a.Ports, Broken: a.Broken, Restart: a.Netns == 0, Stale: a.Stale, Remains: remains}
 	if s.Instance == nil || s.Instance.Task.Status != state.TaskRunning {
 		return n
 	}

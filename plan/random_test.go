@@ -210,6 +210,8 @@ func (r random) network(now *state.State, name string) {
 		a.Broken = "its network namespace is gone"
 	} else if r.often(30) {
 		a.Broken = "its interface is gone"
+	} else if r.often(20) {
+		a.Stale = "the nameservers have changed"
 	}
 	now.Networks = append(now.Networks, a)
 }

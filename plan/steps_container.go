@@ -265,7 +265,7 @@ func (AttachNetwork) Role() Role { return Build }
 
 func (s AttachNetwork) simulate(w *World) error {
 	a := w.Networks[s.Workspace]
-	if a.Netns != 0 && a.Broken == "" && decide.Ports(a.Ports) == decide.Ports(s.Ports) {
+	if a.Netns != 0 && a.Broken == "" && a.Stale == "" && decide.Ports(a.Ports) == decide.Ports(s.Ports) {
 		return nil
 	}
 	if a.Netns == 0 {

@@ -111,7 +111,7 @@ func (w *World) Do(s Step) error { return s.simulate(w) }
 func (w *World) State() state.State {
 	o := w.observed
 	now := state.State{
-		Host: o.Host, Shared: o.Shared, Time: w.Time, VolumesDir: o.VolumesDir, Devices: w.Devices, Absent: o.Absent, CNI: o.CNI,
+		Host: o.Host, Shared: o.Shared, Time: w.Time, VolumesDir: o.VolumesDir, Devices: w.Devices, Absent: o.Absent, CNI: o.CNI, DNS: o.DNS,
 		Images: maps.Clone(w.Images),
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.Records)) {

@@ -39,6 +39,7 @@ func hostFlags(cmd *cobra.Command) *drivers.Config {
 	c.CNIBinDirs, c.CDISpecDirs = []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"}, []string{"/etc/cdi", "/var/run/cdi"}
 	flags.Var(&folders{list: &c.CNIBinDirs}, "cni-bin-dir", "folders of CNI plugins")
 	flags.StringVar(&c.Subnet, "subnet", "10.63.0.0/16", "subnet of the built-in bridge")
+	flags.StringVar(&c.ResolvConf, "resolv-conf", "/etc/resolv.conf", "file with the nameservers that workspaces use; those that they cannot reach are left out")
 	flags.Var(&folders{list: &c.CDISpecDirs}, "cdi-spec-dir", "folders of CDI files; later folders take precedence")
 	flags.StringVar(&c.Host, "host", hostname(), "name of this host in specs and records")
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {

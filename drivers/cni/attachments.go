@@ -17,10 +17,13 @@ func (d *Driver) Attachments(ctx context.Context) ([]state.Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	links := map[string]int{}
+	links, host := map[string]int{}, resolver{}
 	if len(recorded) > 0 {
 		if links, err = hostLinks(); err != nil {
 			return nil, err
+		}
+		if host, err = d.hostResolver(); err != nil {
+			host = resolver{} // NameServers says why
 		}
 	}
 	var all []state.Attachment
@@ -28,7 +31,7 @@ func (d *Driver) Attachments(ctx context.Context) ([]state.Attachment, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		all = append(all, d.attachment(workspace, links))
+		all = append(all, d.attachment(workspace, links, host))
 	}
 	strays, err := d.strays(recorded)
 	for _, workspace := range strays {
@@ -40,7 +43,7 @@ func (d *Driver) Attachments(ctx context.Context) ([]state.Attachment, error) {
 	return all, err
 }
 
-func (d *Driver) attachment(workspace string, links map[string]int) state.Attachment {
+func (d *Driver) attachment(workspace string, links map[string]int, host resolver) state.Attachment {
 	r, err := d.read(workspace)
 	if err != nil {
 		return state.Attachment{Workspace: workspace, Netns: inode(d.netns(workspace)), Broken: oneLine(err)}
@@ -53,6 +56,7 @@ func (d *Driver) attachment(workspace string, links map[string]int) state.Attach
 		Addresses: r.Addresses, Ports: r.Ports, Netns: inode(r.Netns),
 	}
 	a.Broken = cmp.Or(r.broken(a.Netns, links), d.missingFile(r))
+	a.Stale = d.stale(r, host)
 	return a
 }
 

@@ -36,6 +36,7 @@ type Config struct {
 	Namespace string   // containerd's; it is part of the ids that plugins know workspaces by
 	Subnet    string   // of the built-in bridge; "" is 10.63.0.0/16
 
+	ResolvFile    string        // that nameservers are taken from; "" is /etc/resolv.conf
 	PluginTimeout time.Duration // of one ADD or DEL; 0 is a minute
 }
 
@@ -79,6 +80,9 @@ func New(c Config) *Driver {
 	}
 	if c.Subnet == "" {
 		c.Subnet = defaultSubnet
+	}
+	if c.ResolvFile == "" {
+		c.ResolvFile = hostResolv
 	}
 	if c.PluginTimeout == 0 {
 		c.PluginTimeout = defaultTimeout

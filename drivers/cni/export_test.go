@@ -5,7 +5,6 @@ var (
 	Inode         = inode
 	InNetns       = inNetns
 	AddressesIn   = addressesIn
-	ResolvOfHost  = resolvOfHost
 	Pin           = pin
 	Unpin         = unpin
 	InterfaceName = interfaceName
@@ -39,4 +38,10 @@ func (d *Driver) CutShort(workspace string) error {
 	}
 	r.Addresses, r.Links, r.Result = nil, nil, nil
 	return d.write(r)
+}
+
+// ResolvConf is the resolv.conf of a container on a host with these files.
+func ResolvConf(host, systemd string, six bool) (string, error) {
+	r, err := readResolv(host)
+	return r.orSystemds(systemd).forContainer(six), err
 }

@@ -12,31 +12,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/containernetworking/cni/pkg/types"
-)
-
-// The files of the host that name its nameservers. The second one is that of
-// systemd-resolved, for a host whose own file names only the stub on its loopback.
-const (
-	hostResolv    = "/etc/resolv.conf"
-	systemdResolv = "/run/systemd/resolve/resolv.conf"
 )
 
 // writeFiles writes the files that the containers of an attachment mount:
 // resolv.conf and hosts.
 func (d *Driver) writeFiles(r *record) error {
-	result, err := r.result()
-	if err != nil {
-		return err
-	}
-	text := resolvOf(result.DNS)
-	if text == "" {
-		if text, err = resolvOfHost(hostResolv, systemdResolv); err != nil {
-			return err
-		}
-	}
-	if err := overwrite(filepath.Join(d.RunDir, resolvDir, r.Workspace), text); err != nil {
+	if err := d.writeResolv(r); err != nil {
 		return err
 	}
 	return d.locked(func() error { return d.addHost(r) })
@@ -45,7 +26,7 @@ func (d *Driver) writeFiles(r *record) error {
 // missingFile says which of the files of writeFiles is gone: a container that
 // mounts it could not start. It is "" when none is.
 func (d *Driver) missingFile(r *record) string {
-	for _, path := range []string{filepath.Join(d.RunDir, resolvDir, r.Workspace), filepath.Join(d.RunDir, hostsDir, r.Set)} {
+	for _, path := range []string{d.resolvFile(r.Workspace), filepath.Join(d.RunDir, hostsDir, r.Set)} {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			return path + " is gone"
 		}
@@ -55,7 +36,7 @@ func (d *Driver) missingFile(r *record) string {
 
 // removeFiles undoes writeFiles. The run dir must be this driver's.
 func (d *Driver) removeFiles(workspace string) error {
-	if err := ifThere(os.Remove(filepath.Join(d.RunDir, resolvDir, workspace))); err != nil {
+	if err := ifThere(os.Remove(d.resolvFile(workspace))); err != nil {
 		return err
 	}
 	return d.locked(func() error { return d.removeHost(workspace, "") })
@@ -155,63 +136,6 @@ func parseHosts(text string) map[string][]string {
 		}
 	}
 	return entries
-}
-
-// resolvOf is a resolv.conf with the nameservers that an ADD returned, "" when it
-// returned none.
-func resolvOf(dns types.DNS) string {
-	if len(dns.Nameservers) == 0 {
-		return ""
-	}
-	var text strings.Builder
-	if dns.Domain != "" {
-		fmt.Fprintf(&text, "domain %s\n", dns.Domain)
-	}
-	if len(dns.Search) > 0 {
-		fmt.Fprintf(&text, "search %s\n", strings.Join(dns.Search, " "))
-	}
-	for _, server := range dns.Nameservers {
-		fmt.Fprintf(&text, "nameserver %s\n", server)
-	}
-	if len(dns.Options) > 0 {
-		fmt.Fprintf(&text, "options %s\n", strings.Join(dns.Options, " "))
-	}
-	return text.String()
-}
-
-// resolvOfHost is the host's resolv.conf without the nameservers on the host's
-// loopback, which containers cannot reach. The file need not exist.
-func resolvOfHost(host, systemd string) (string, error) {
-	text, err := os.ReadFile(host)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	kept, servers := withoutLoopback(string(text))
-	if servers > 0 {
-		return kept, nil
-	}
-	if text, err := os.ReadFile(systemd); err == nil {
-		if better, servers := withoutLoopback(string(text)); servers > 0 {
-			return better, nil
-		}
-	}
-	return kept + "# No nameserver of the host can be reached from a container.\n", nil
-}
-
-// withoutLoopback drops the nameservers on the loopback, and counts the others.
-func withoutLoopback(text string) (kept string, servers int) {
-	var lines strings.Builder
-	for line := range strings.Lines(text) {
-		fields := strings.Fields(line)
-		if len(fields) >= 2 && fields[0] == "nameserver" {
-			if ip, err := netip.ParseAddr(fields[1]); err == nil && ip.Unmap().IsLoopback() {
-				continue
-			}
-			servers++
-		}
-		lines.WriteString(strings.TrimSuffix(line, "\n") + "\n")
-	}
-	return lines.String(), servers
 }
 
 // overwrite writes a file in place, not by a rename: containers have this file

@@ -3,6 +3,7 @@ package cni_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -87,7 +88,7 @@ func TestHostsFileThatIsCut(t *testing.T) {
 
 func TestResolvConfOfTheHost(t *testing.T) {
 	dir := t.TempDir()
-	none := filepath.Join(dir, "none")
+	missing := filepath.Join(dir, "missing")
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -96,18 +97,65 @@ func TestResolvConfOfTheHost(t *testing.T) {
 		return path
 	}
 	stub := write("stub", "nameserver 127.0.0.53\noptions edns0\nsearch lab")
-	const note = "# No nameserver of the host can be reached from a container.\n"
-	for name, c := range map[string]struct{ host, systemd, want string }{
-		"plain":           {write("plain", "nameserver 192.0.2.1\n# note\nsearch lab"), stub, "nameserver 192.0.2.1\n# note\nsearch lab\n"},
-		"mixed":           {write("mixed", "nameserver ::1\nnameserver 127.0.0.1\nnameserver 192.0.2.1\n"), none, "nameserver 192.0.2.1\n"},
-		"systemd's stub":  {stub, write("real", "nameserver 192.0.2.2\nsearch lab\n"), "nameserver 192.0.2.2\nsearch lab\n"},
-		"only loopback":   {stub, none, "options edns0\nsearch lab\n" + note},
-		"no file at all":  {none, none, note},
-		"stub everywhere": {stub, stub, "options edns0\nsearch lab\n" + note},
+	const (
+		none     = "# No nameserver of the host can be reached from a container.\n"
+		loopback = "# left out: nameserver 127.0.0.53: on the loopback of the host\n"
+	)
+	links := write("links", "nameserver fe80::1%eth0\nnameserver fe80::2\nnameserver fd00::1\nnameserver x\nnameserver 192.0.2.1\n")
+	left := "# left out: nameserver fe80::1%eth0: on a link of the host\n# left out: nameserver fe80::2: on a link of the host\n"
+	for name, c := range map[string]struct {
+		host, systemd string
+		six           bool
+		want          string
+	}{
+		"plain":           {write("plain", "nameserver 192.0.2.1\n# note\nsearch lab"), stub, false, "nameserver 192.0.2.1\n# note\nsearch lab\n"},
+		"mixed":           {write("mixed", "nameserver 127.0.0.53\nnameserver 192.0.2.1\n"), missing, false, "nameserver 192.0.2.1\n" + loopback},
+		"systemd's stub":  {stub, write("real", "nameserver 192.0.2.2\nsearch lab\n"), false, "nameserver 192.0.2.2\nsearch lab\n"},
+		"only loopback":   {stub, missing, false, "options edns0\nsearch lab\n" + loopback + none},
+		"no file at all":  {missing, missing, false, none},
+		"stub everywhere": {stub, stub, false, "options edns0\nsearch lab\n" + loopback + none},
+		"links":           {links, missing, true, "nameserver fd00::1\nnameserver 192.0.2.1\n" + left + "# left out: nameserver x: not an address\n"},
+		"without IPv6": {links, missing, false, "nameserver 192.0.2.1\n" + left +
+			"# left out: nameserver fd00::1: workspaces have no IPv6\n# left out: nameserver x: not an address\n"},
+		"only IPv6": {write("six", "nameserver fd00::1\n"), missing, false, "# left out: nameserver fd00::1: workspaces have no IPv6\n" + none},
 	} {
-		got, err := cni.ResolvOfHost(c.host, c.systemd)
+		got, err := cni.ResolvConf(c.host, c.systemd, c.six)
 		if err != nil || got != c.want {
 			t.Errorf("%s: %v:\n%s", name, err, cmp.Diff(c.want, got))
 		}
+	}
+}
+
+func TestResolvConfFollowsTheHost(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	h := newHost(t, func(c *cni.Config) { c.ResolvFile = file })
+	stale := func() string { return h.attachment("bot").Stale }
+	write := func(text string) { h.must(os.WriteFile(file, []byte(text), 0o644)) }
+	write("nameserver 192.0.2.1\nnameserver fe80::1%eth0\n")
+	h.attach("bot")
+	path := filepath.Join(h.RunDir, "resolv", "bot")
+	first := fileInode(t, path)
+	if stale() != "" {
+		t.Errorf("stale: %s", stale())
+	}
+	h.must(os.WriteFile(path, []byte("nameserver fe80::1%eth0\nnameserver 192.0.2.1\n"), 0o644)) // as an older carrel did
+	if stale() != "" {
+		t.Errorf("a newer carrel changes it: %s", stale())
+	}
+	write("nameserver 192.0.2.2\n")
+	if want := file + " of the host has changed"; stale() != want {
+		t.Errorf("stale: %q", stale())
+	}
+	h.attach("bot")
+	if text, err := os.ReadFile(path); err != nil || string(text) != "nameserver 192.0.2.2\n" || fileInode(t, path) != first || stale() != "" {
+		t.Errorf("%v: %s, %s", err, text, stale())
+	}
+	h.must(os.Remove(file))
+	if stale() == "" {
+		t.Error("a file that is gone is no change")
+	}
+	notes := h.NameServers()
+	if len(notes) != 1 || !strings.Contains(notes[0], file+" has no nameserver that workspaces can reach") {
+		t.Errorf("notes: %q", notes)
 	}
 }

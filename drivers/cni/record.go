@@ -195,13 +195,6 @@ func (r *record) reachable() error {
 	return nil
 }
 
-// result decodes what the ADD returned.
-func (r *record) result() (*types100.Result, error) {
-	var result types100.Result
-	err := json.Unmarshal(r.Result, &result)
-	return &result, err
-}
-
 // list decodes the configuration that the ADD was given.
 func (r *record) list() (*libcni.NetworkConfigList, error) {
 	list, err := libcni.NetworkConfFromBytes(r.Config)

@@ -12,6 +12,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -310,8 +311,8 @@ func (d *Decision) repair() {
 	case n.Restart:
 		d.then(ActionRestart, CostRestart, n.Broken)
 		d.Goal.Process = RestartProcess
-	case n.Broken != "":
-		d.then(ActionRepair, CostInPlace, n.Broken)
+	case n.Broken != "" || n.Stale != "":
+		d.then(ActionRepair, CostInPlace, cmp.Or(n.Broken, n.Stale))
 		d.Goal.Process = RepairNetwork
 	}
 }

@@ -62,6 +62,7 @@ type Network struct {
 	Ports    []spec.Port
 	Broken   string // why it does not work, or not for the process that runs; "" when it does
 	Restart  bool   // only a restart repairs it
+	Stale    string // what has changed that it does not say yet; "" when nothing has
 	Remains  bool   // an earlier one left something, which may be removed now
 }
 

@@ -30,6 +30,7 @@ type State struct {
 	Networks   []Attachment
 	Left       []Leftover // of networks that could not be detached whole
 	CNI        string     // what networks are attached with, in one line
+	DNS        []string   // what workspaces cannot use of the host's nameservers
 	Devices    Devices
 	Absent     map[string]bool // mount sources that specs name, and mount points in them, which the host does not have
 }
@@ -179,6 +180,7 @@ type Attachment struct {
 	Ports     []spec.Port
 	Netns     uint64 // the inode of its namespace; 0 when that is gone
 	Broken    string // why it does not work; "" when it does
+	Stale     string // what of the host has changed that its files do not say; "" when nothing has
 }
 
 // Leftover is what the network of a workspace may have left on the host, because a
