@@ -47,10 +47,10 @@ const settle = 100 * time.Millisecond
 // no further change is begun: fetching images is given up, and every change
 // that is past it is brought to its end.
 func (r *Runner) Run(ctx context.Context, p plan.Plan) error {
-	run := &run{Runner: *r, id: p.ID(), images: map[string]func() error{}}
+	run := &run{Runner: *r, id: p.ID(), images: map[string]func() error{}, order: newOrder(p.Changes)}
 	slots := make(chan struct{}, max(r.Parallel, 1))
 	var changes sync.WaitGroup
-	for _, c := range p.Changes {
+	for _, c := range run.order.changes {
 		select {
 		case <-ctx.Done():
 		case slots <- struct{}{}:
@@ -71,7 +71,8 @@ func (r *Runner) Run(ctx context.Context, p plan.Plan) error {
 // run is one run of a plan.
 type run struct {
 	Runner
-	id string // the plan's
+	id    string // the plan's
+	order *order
 
 	mu     sync.Mutex
 	images map[string]func() error // by step, each fetched once
@@ -87,6 +88,7 @@ func (r *run) change(ctx context.Context, c plan.Change, free func()) {
 	defer free()
 	began := time.Now()
 	failed := r.carryOut(ctx, c, free)
+	r.order.ended(c, failed == nil)
 	if r.Ended == nil {
 		return
 	}
@@ -100,6 +102,13 @@ func (r *run) change(ctx context.Context, c plan.Change, free func()) {
 // carryOut runs the steps of a change and, when one fails, brings back what ran
 // before as far as that is possible.
 func (r *run) carryOut(ctx context.Context, c plan.Change, free func()) *StepError {
+	if err := r.order.await(c); err != nil {
+		failed := &StepError{Workspace: c.Workspace, Step: c.Steps[0], Err: err}
+		r.report(Event{Kind: Failed, Workspace: c.Workspace, Step: failed.Step, Err: err})
+		r.fail(failed)
+		r.note(ctx, c, failed, nil)
+		return failed
+	}
 	history, failed := r.steps(ctx, c, free)
 	if failed == nil {
 		return nil

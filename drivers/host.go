@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -164,8 +165,12 @@ func (h *Host) ObserveLocal(ctx context.Context, want spec.Set) (state.State, er
 	group.Go(func() (err error) {
 		now.Networks, err = h.Network.Attachments(ctx)
 		now.CNI, now.DNS = h.Network.Description(), h.Network.NameServers()
+		now.IPv4Only = h.Network.IPv4Only()
 		if err == nil {
 			now.Left, err = h.Network.Leftovers()
+		}
+		if err == nil {
+			now.Taken, err = h.Network.TakenPorts(ctx, unpublished(want.Here(h.Name), now.Networks))
 		}
 		return err
 	})
@@ -209,6 +214,23 @@ func (h *Host) devices(ctx context.Context, want []spec.Workspace) (state.Device
 		}
 	}
 	return h.Devices.Devices(ctx)
+}
+
+// unpublished are the ports that workspaces want and do not have, by workspace.
+func unpublished(want []spec.Workspace, have []state.Attachment) map[string][]spec.Port {
+	has := map[string][]spec.Port{}
+	for _, a := range have {
+		has[a.Workspace] = a.Ports
+	}
+	missing := map[string][]spec.Port{}
+	for _, w := range want {
+		for _, p := range w.Network.Ports {
+			if !slices.Contains(has[w.Name], p) {
+				missing[w.Name] = append(missing[w.Name], p)
+			}
+		}
+	}
+	return missing
 }
 
 // absent are the mount sources, and the mount points in them, that the host does not

@@ -11,9 +11,11 @@ import (
 )
 
 // check looks at what concerns a plan as a whole: what several workspaces share,
-// and what a person should know of the host. The guards against deleting too
-// much are methods of Plan.
-func check(f decide.Frame, p *Plan) {
+// and what a person should know of the host. A change that cannot be made beside
+// the others is taken out, with an error. The guards against deleting too much are
+// methods of Plan.
+func check(f decide.Frame, p *Plan) spec.Errors {
+	errs := checkPorts(f, p)
 	p.Notes = append(p.Notes, staying(p.Stays)...)
 	p.Notes = append(p.Notes, sharedDevices(f)...)
 	p.Notes = append(p.Notes, networks(f, *p)...)
@@ -21,6 +23,7 @@ func check(f decide.Frame, p *Plan) {
 	slices.SortFunc(p.Changes, byWorkspace)
 	slices.Sort(p.Notes)
 	p.Notes = slices.Compact(p.Notes) // several workspaces may have one image
+	return errs
 }
 
 // staying notes the workspaces that no spec describes and that are not deleted: a

@@ -62,6 +62,10 @@ type Change struct {
 	// is rolled back to.
 	Previous *Previous
 
+	// After are the workspaces whose changes must have been made before: they give
+	// up a port of the host that this one publishes.
+	After []string
+
 	// LastError is why the last change of the workspace failed; "" when it did not.
 	LastError string
 
@@ -121,7 +125,7 @@ func Around(want spec.Set, now state.State, opts Options) (Plan, spec.Errors) {
 		}
 	})
 	p.Owned = owned
-	check(f, &p)
+	errs = append(errs, check(f, &p)...)
 	return p, errs.Sorted()
 }
 

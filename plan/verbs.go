@@ -132,7 +132,9 @@ func decided(f decide.Frame, decision func(*decide.Decision)) (Plan, error) {
 		return Plan{}, err
 	}
 	p.Owned = owned
-	check(f, &p)
+	if err := check(f, &p).Err(); err != nil {
+		return Plan{}, err
+	}
 	return p, nil
 }
 

@@ -112,6 +112,7 @@ func (w *World) State() state.State {
 	o := w.observed
 	now := state.State{
 		Host: o.Host, Shared: o.Shared, Time: w.Time, VolumesDir: o.VolumesDir, Devices: w.Devices, Absent: o.Absent, CNI: o.CNI, DNS: o.DNS,
+		IPv4Only: o.IPv4Only, Taken: o.Taken,
 		Images: maps.Clone(w.Images),
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.Records)) {

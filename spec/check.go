@@ -308,6 +308,10 @@ func (c checker) network() {
 // hostIP gives an address its one form.
 func (c checker) hostIP(at string, p *Port) {
 	form, ok := HostIP(p.HostIP)
+	if ip, err := netip.ParseAddr(p.HostIP); err == nil && ip.Is6() && ip.IsUnspecified() {
+		c.report(at, "take it out for every address that the network of the host has: the built-in one is IPv4 only", "%s is %q, and ports are not published at IPv6 addresses alone", c.name(at), p.HostIP)
+		return
+	}
 	if !ok {
 		c.report(at, "write an address such as 127.0.0.1", "%s is %q", c.name(at), p.HostIP)
 		return

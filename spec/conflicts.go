@@ -95,6 +95,18 @@ func (p port) taken(by port) Error {
 	}
 }
 
+// OnHost is the port of the host, as messages have it.
+func (p Port) OnHost() string {
+	at := ""
+	switch {
+	case strings.Contains(p.HostIP, ":"):
+		at = "[" + p.HostIP + "]:"
+	case p.HostIP != "":
+		at = p.HostIP + ":"
+	}
+	return fmt.Sprintf("%s%d/%s", at, p.Host, p.Protocol)
+}
+
 // Meets reports whether one host cannot publish both ports. An empty address is
 // every address.
 func (p Port) Meets(o Port) bool {

@@ -45,16 +45,18 @@ func (d *Driver) attachNetwork(ctx context.Context, s plan.AttachNetwork) error 
 	if old != nil && old.matches(r) && old.works() {
 		return d.writeFiles(old)
 	}
-	if err := d.check(ctx, n, s); err != nil {
-		return err
-	}
-	if err := d.makeRoom(ctx, r, old, damaged); err != nil {
-		return err
-	}
-	if err := d.attach(ctx, n, r); err != nil {
-		return d.takeBack(ctx, r, err)
-	}
-	return nil
+	return withPorts(s.Ports, func() error {
+		if err := d.check(ctx, n, s); err != nil {
+			return err
+		}
+		if err := d.makeRoom(ctx, r, old, damaged); err != nil {
+			return err
+		}
+		if err := d.attach(ctx, n, r); err != nil {
+			return d.takeBack(ctx, r, err)
+		}
+		return nil
+	})
 }
 
 // makeRoom detaches what a workspace has, and removes what it left earlier, before
@@ -99,6 +101,9 @@ func (d *Driver) check(ctx context.Context, n *network, s plan.AttachNetwork) er
 		return err
 	}
 	if err := free(ctx, s.Ports); err != nil {
+		return err
+	}
+	if err := d.published(ctx, s); err != nil {
 		return err
 	}
 	return d.allow(n)

@@ -96,7 +96,7 @@ func TestNothingIsTouchedUntilUse(t *testing.T) {
 			t.Errorf("%s was made", dir)
 		}
 	}
-	want := fmt.Sprintf("built-in bridge %s, %s: %s has no configuration", h.Bridge(), h.Subnet, h.ConfDir)
+	want := fmt.Sprintf("built-in bridge %s, %s, IPv4 only: %s has no configuration", h.Bridge(), h.Subnet, h.ConfDir)
 	if got := h.Description(); got != want {
 		t.Errorf("description %q, not %q", got, want)
 	}

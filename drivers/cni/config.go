@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/utils"
@@ -30,7 +31,38 @@ func (d *Driver) Description() string {
 	if n.file != "" {
 		return fmt.Sprintf("network %s of %s", n.list.Name, n.file)
 	}
-	return fmt.Sprintf("built-in bridge %s, %s: %s has no configuration", n.list.Name, n.subnet, d.ConfDir)
+	return fmt.Sprintf("built-in bridge %s, %s, IPv4 only: %s has no configuration", n.list.Name, n.subnet, d.ConfDir)
+}
+
+// IPv4Only reports whether it is known that workspaces get no IPv6 addresses: not
+// from the built-in bridge, and not from a configuration with IPv4 ranges only.
+func (d *Driver) IPv4Only() bool {
+	n, err := d.network(false)
+	if err != nil || n.file == "" {
+		return err == nil
+	}
+	for _, p := range n.list.Plugins {
+		if p.Network.IPAM.Type == "" {
+			continue
+		}
+		var config struct {
+			IPAM struct {
+				Subnet string
+				Ranges [][]struct{ Subnet string }
+			}
+		}
+		if err := json.Unmarshal(p.Bytes, &config); err != nil {
+			return false
+		}
+		subnets := config.IPAM.Subnet
+		for _, set := range config.IPAM.Ranges {
+			for _, r := range set {
+				subnets += r.Subnet
+			}
+		}
+		return p.Network.IPAM.Type == "host-local" && subnets != "" && !strings.Contains(subnets, ":")
+	}
+	return false
 }
 
 // network is the host's configuration, or the built-in one when the host has none.

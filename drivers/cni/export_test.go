@@ -45,3 +45,11 @@ func ResolvConf(host, systemd string, six bool) (string, error) {
 	r, err := readResolv(host)
 	return r.orSystemds(systemd).forContainer(six), err
 }
+
+// Rules are the rules that publish ports, in words.
+func Rules(text string) (all []string) {
+	for _, r := range parseRules(text) {
+		all = append(all, r.port.OnHost()+": "+r.by())
+	}
+	return all
+}

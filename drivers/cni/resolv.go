@@ -124,8 +124,7 @@ func (d *Driver) NameServers() []string {
 	if err != nil {
 		return []string{oneLine(err)}
 	}
-	n, noNetwork := d.network(false)
-	_, servers, without := host.usable(noNetwork == nil && n.file != "")
+	_, servers, without := host.usable(!d.IPv4Only())
 	if servers == 0 {
 		return []string{fmt.Sprintf("%s has no nameserver that workspaces can reach, so they find no names of other hosts (add one there, or name another file with --resolv-conf)", host.file)}
 	}

@@ -19,6 +19,12 @@ func (f Frame) impossible(s Subject) (errs spec.Errors) {
 		errs.Add(w.At(at("network.ports", p.index)), "choose another port",
 			"port %d/%s of the host is published by workspace %s of set %s", port.Host, port.Protocol, p.by.Workspace, p.by.Set)
 	}
+	for i, p := range w.Network.Ports {
+		if f.Now.IPv4Only && strings.Contains(p.HostIP, ":") {
+			errs.Add(w.At(at("network.ports", i)+".hostIP"), "choose an IPv4 address, or take hostIP out",
+				"port %s cannot be published: the network of this host has no IPv6", p.OnHost())
+		}
+	}
 	for i, name := range w.Devices {
 		if _, here := f.Now.Devices.Found[name]; !here {
 			errs.Add(w.At(at("devices", i)), listDevices(f.Now.Devices), "this host has no device %q", name)

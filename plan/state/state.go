@@ -28,9 +28,11 @@ type State struct {
 	Trash      []Trashed        // discarded and not removed yet, oldest first
 	Snapshots  []string         // keys of root filesystems whose container is gone
 	Networks   []Attachment
-	Left       []Leftover // of networks that could not be detached whole
-	CNI        string     // what networks are attached with, in one line
-	DNS        []string   // what workspaces cannot use of the host's nameservers
+	Left       []Leftover  // of networks that could not be detached whole
+	CNI        string      // what networks are attached with, in one line
+	DNS        []string    // what workspaces cannot use of the host's nameservers
+	IPv4Only   bool        // networks are known to have no IPv6
+	Taken      []TakenPort // of the ports that specs want
 	Devices    Devices
 	Absent     map[string]bool // mount sources that specs name, and mount points in them, which the host does not have
 }
@@ -196,6 +198,14 @@ type Leftover struct {
 
 // Of reports whether it may be of a workspace of that set.
 func (l Leftover) Of(set string) bool { return l.Set == set || l.Set == "" }
+
+// TakenPort is a port of the host that something else has than a workspace of its
+// store and state dir.
+type TakenPort struct {
+	spec.Port
+	By        string // who has it, and how
+	Container string // the container of carrel's whose process has it; "" when none's
+}
 
 // Devices are the CDI devices of the host.
 type Devices struct {
