@@ -49,3 +49,12 @@ func TestWhatNetworksLeft(t *testing.T) {
 		t.Errorf("plan:\n%s", got)
 	}
 }
+
+func TestFilesOfTheHostThatAreReplaced(t *testing.T) {
+	s := inOrder()
+	s.now.Instances[0].Outdated = "/etc/resolv.conf"
+	want := "note: bot has /etc/resolv.conf as it was when it started, and the host has replaced it since (carrel restart bot)\n"
+	if got := s.text(); !strings.Contains(got, want) {
+		t.Errorf("plan:\n%s", got)
+	}
+}

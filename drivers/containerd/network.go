@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"carrel/plan"
+	"carrel/plan/state"
 	"carrel/spec"
 )
 
@@ -86,6 +87,25 @@ func hostFiles() []specs.Mount {
 		}
 	}
 	return all
+}
+
+// outdated is the file of the host that a process in network mode host has as it was
+// when it started: the host has replaced it since, and a mount shows the old one. It
+// is "" when there is none. Nothing is opened: what a path of a container leads to is
+// up to the container.
+func outdated(c state.Instance) string {
+	if c.Task.Status != state.TaskRunning || c.Applied == nil || c.Applied.Network.Mode != spec.NetworkHost {
+		return ""
+	}
+	for _, file := range []string{resolvFile, hostsFile} {
+		own := slices.ContainsFunc(c.Applied.Mounts, func(m spec.Mount) bool { return m.Target == file || m.Target == filepath.Dir(file) })
+		inside, gone := os.Stat(fmt.Sprintf("/proc/%d/root%s", c.Task.PID, file))
+		here, missing := os.Stat(file)
+		if !own && gone == nil && missing == nil && !os.SameFile(inside, here) {
+			return file
+		}
+	}
+	return ""
 }
 
 // networkMode is the network mode of a container, by its OCI spec. A namespace that

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sys/unix"
 
 	"carrel/drivers/drivertest"
 	"carrel/plan"
@@ -110,11 +112,44 @@ func TestOtherNetworkModes(t *testing.T) {
 		}
 	}
 
+	if seen := b.see("hosted"); seen.Outdated != "" {
+		t.Errorf("%s is outdated", seen.Outdated)
+	}
+	// The host's own files are not the test's to replace: without its mount, the
+	// process has another file.
+	if _, err := os.Stat("/etc/hosts"); err == nil {
+		b.must(unmountIn(b.see("hosted").Task.PID, "/etc/hosts"))
+		if seen := b.see("hosted"); seen.Outdated != "/etc/hosts" {
+			t.Errorf("outdated is %q", seen.Outdated)
+		}
+	}
+
 	b.create("alone", name, mode(spec.NetworkNone))
 	b.start("alone")
 	if text := b.output("alone", "serving"); !strings.Contains(text, "host alone\n") || strings.Contains(text, " /etc/hosts ") {
 		t.Errorf("in mode none the output is\n%s", text)
 	}
+}
+
+// unmountIn unmounts a path in the mount namespace of a process.
+func unmountIn(pid uint32, path string) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and not unlocked: the thread ends with this goroutine
+		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+		if err == nil {
+			defer ns.Close()
+			err = unix.Unshare(unix.CLONE_FS)
+		}
+		if err == nil {
+			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS)
+		}
+		if err == nil {
+			err = unix.Unmount(path, unix.MNT_DETACH)
+		}
+		done <- err
+	}()
+	return <-done
 }
 
 func TestMountOfTheSpecCountsMoreThanTheNetworks(t *testing.T) {

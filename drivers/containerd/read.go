@@ -64,6 +64,7 @@ func (d *Driver) Containers(ctx context.Context) ([]state.Instance, error) {
 			}
 			all[i] = d.measured(all[i], task)
 			all[i] = compared(all[i], c)
+			all[i].Outdated = outdated(all[i])
 			return err
 		})
 	}

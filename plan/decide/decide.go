@@ -183,6 +183,7 @@ func (f Frame) compare(d *Decision, applied spec.Workspace) {
 	if note != "" {
 		d.Notes = append(d.Notes, note)
 	}
+	d.Notes = append(d.Notes, d.outdated()...)
 	drift := f.drift(d.Subject, applied)
 	d.Fields = slices.Concat(compare(applied, *d.Desired), image, d.changedDevices(f.Now.Devices), d.damage(), drift)
 	// During a rollback, an instance that was made after data was discarded belongs

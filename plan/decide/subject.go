@@ -60,6 +60,16 @@ func (s Subject) damage() []Field {
 	return []Field{{Path: "container", Old: s.Instance.Damaged, New: "a new one", cost: CostReplace}}
 }
 
+// outdated notes that a file of the host was replaced since the process started: only
+// a restart shows it the new one.
+func (s Subject) outdated() []string {
+	file := s.Instance.Outdated
+	if file == "" {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s has %s as it was when it started, and the host has replaced it since (carrel restart %s)", s.Name, file, s.Name)}
+}
+
 // whyNotRunning is why the process of an instance has to be started.
 func whyNotRunning(t state.Task, now time.Time) string {
 	switch t.Status {

@@ -62,6 +62,7 @@ type Instance struct {
 	Applied    *spec.Workspace   // kept in the container; nil when carrel did not make or adopt it
 	Found      *spec.Workspace   // of a container without Applied: what its OCI spec amounts to
 	Snapshot   string            // the key of its root filesystem
+	Outdated   string            // a file of the host that its process has in an older form; "" when none
 	Damaged    string            // why it can never start again; "" when it can
 	Image      string            // the name in containerd's image store, by digest when carrel made it
 	Digest     string            // of the image's manifest or index; "" when unknown
