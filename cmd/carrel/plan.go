@@ -60,16 +60,7 @@ func planCommand(host *drivers.Config) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		show := cmd.OutOrStdout()
-		if *out != "" {
-			if show, err = writePlan(cmd, *out, p); err != nil {
-				return err
-			}
-			if *out == "-" && *output == "json" {
-				show = io.Discard // it is the same
-			}
-		}
-		if err := showPlan(show, p, *output); err != nil {
+		if err := writeAndShow(cmd, p, *out, *output); err != nil {
 			return err
 		}
 		if *detailed && !p.Empty() {
@@ -112,6 +103,20 @@ func planFor(ctx context.Context, c *drivers.Config, want spec.Set, options plan
 		return plan.Plan{}, err
 	}
 	return p.Tell(host.Runtime.Written(ctx, p.Roots())), nil
+}
+
+// writeAndShow writes a plan to the place that a user named, if any, and shows it.
+func writeAndShow(cmd *cobra.Command, p plan.Plan, out, form string) (err error) {
+	show := cmd.OutOrStdout()
+	if out != "" {
+		if show, err = writePlan(cmd, out, p); err != nil {
+			return err
+		}
+	}
+	if out == "-" && form == "json" {
+		return nil // it is the same
+	}
+	return showPlan(show, p, form)
 }
 
 // writePlan writes a plan to a place that a user named. Then the plan is shown on
