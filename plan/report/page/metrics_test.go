@@ -34,6 +34,7 @@ func TestMetrics(t *testing.T) {
 		`carrel_pending_changes 1`,
 		`carrel_up 1`,
 		`carrel_workspace_restarts{workspace="bot-7"} 5`,
+		`carrel_workspaces{state="blocked"} 0`,
 		`carrel_workspaces{state="created"} 0`,
 		`carrel_workspaces{state="deleted"} 0`,
 		`carrel_workspaces{state="failed"} 0`,
@@ -46,6 +47,7 @@ func TestMetrics(t *testing.T) {
 		`carrel_workspaces{state="stopped"} 2`,
 		`carrel_workspaces{state="stopped by user"} 1`,
 		`carrel_workspaces{state="unknown"} 0`,
+		`carrel_workspaces{state="waiting"} 0`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)
