@@ -68,8 +68,8 @@ func (b *builder) fetch() {
 	case decide.FetchPull:
 		b.add(PullImage{Image: b.Desired.Image})
 	case decide.FetchImport:
-		path, _ := b.Desired.Archive()
-		b.add(ImportImage{Path: path, Digest: b.Image.Source, Name: b.Image.Name})
+		archive, _ := b.Desired.Archive()
+		b.add(ImportImage{Archive: archive, Digest: b.Image.Source, Name: b.Image.Name})
 	}
 	if file := b.Goal.Volume.Extract; file != "" {
 		b.add(ExtractData{Workspace: b.Name, File: file})

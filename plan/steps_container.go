@@ -26,18 +26,18 @@ func (s PullImage) simulate(w *World) error { return w.fetch(s.Image, "") }
 
 // ImportImage puts an OCI archive of the host into containerd.
 type ImportImage struct {
-	Path   string // absolute
-	Digest string // of the archive's manifest or index when it was planned
-	Name   string // in containerd's image store
+	Archive spec.Archive
+	Digest  string // of the image's manifest or index when it was planned
+	Name    string // in containerd's image store
 }
 
-func (s ImportImage) String() string { return "import image " + s.Path }
+func (s ImportImage) String() string { return "import image " + s.Archive.String() }
 
 // Role is Prepare.
 func (ImportImage) Role() Role { return Prepare }
 
 func (s ImportImage) simulate(w *World) error {
-	return w.fetch(spec.ArchivePrefix+s.Path, s.Name)
+	return w.fetch(spec.ArchivePrefix+s.Archive.String(), s.Name)
 }
 
 // CreateContainer makes the container of a workspace, without a task.

@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/netip"
 	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -98,18 +97,8 @@ func (c checker) image() {
 	switch {
 	case c.Image == "":
 		c.report("image", "add it, here or in the defaults of the set", "spec has no image")
-	case archive == "":
-		c.report("image", "write oci-archive:./file.tar", "%s names no archive", c.name("image"))
 	case isArchive:
-		if !filepath.IsAbs(archive) && c.fields.Places.At("image").File != stdin {
-			// The file that has the field may be that of the set.
-			archive = filepath.Join(filepath.Dir(c.fields.Places.At("image").File), archive)
-			c.relative = true
-		}
-		if absolute, err := filepath.Abs(archive); err == nil {
-			archive = absolute
-		}
-		c.Image = ArchivePrefix + archive
+		c.archive(archive)
 	default:
 		named, err := reference.ParseDockerRef(c.Image)
 		if err != nil {

@@ -84,9 +84,10 @@ func (s Set) Moved(from, to string) Set {
 	for i := range s.Workspaces {
 		w := &s.Workspaces[i]
 		w.Source = move(w.Source)
-		path, _ := w.Archive()
-		if below, err := filepath.Rel(from, path); w.relative && err == nil {
-			w.Image = ArchivePrefix + filepath.Join(to, below)
+		archive, _ := w.Archive()
+		if below, err := filepath.Rel(from, archive.File); w.relative && err == nil {
+			archive.File = filepath.Join(to, below)
+			w.Image = ArchivePrefix + archive.String()
 		}
 	}
 	return s

@@ -12,8 +12,6 @@ package spec
 
 import (
 	"encoding/json"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -27,7 +25,7 @@ import (
 type Workspace struct {
 	Name            string            `json:"name"`
 	Labels          map[string]string `json:"labels,omitempty"`
-	Image           string            `json:"image"` // a normalised reference, or "oci-archive:" and an absolute path
+	Image           string            `json:"image"` // a normalised reference, or "oci-archive:" and an Archive
 	ImagePullPolicy PullPolicy        `json:"imagePullPolicy"`
 	AutoStart       bool              `json:"autoStart"`
 	Devices         []string          `json:"devices,omitempty"`
@@ -205,15 +203,6 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	span, err := time.ParseDuration(string(text))
 	*d = Duration(span)
 	return err
-}
-
-// ArchivePrefix marks an image that is a file on the host.
-const ArchivePrefix = "oci-archive:"
-
-// Archive is the absolute path of an image that is an OCI archive on the host.
-func (w Workspace) Archive() (path string, ok bool) {
-	path, ok = strings.CutPrefix(w.Image, ArchivePrefix)
-	return filepath.Clean(path), ok
 }
 
 // UnmarshalJSON reads the JSON form over the defaults.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -180,8 +181,9 @@ func up(s report.Status, now time.Time) string {
 // shortImage is the image as the spec writes it, and the beginning of its digest.
 func shortImage(s report.Status) string {
 	image := s.Image
-	if archive, ok := strings.CutPrefix(image, spec.ArchivePrefix); ok {
-		image = archive[strings.LastIndexByte(archive, '/')+1:]
+	if archive, ok := (spec.Workspace{Image: image}).Archive(); ok {
+		archive.File = filepath.Base(archive.File)
+		image = archive.String()
 	}
 	image = strings.TrimPrefix(image, "docker.io/library/")
 	if _, hex, ok := strings.Cut(s.Digest, ":"); ok && !strings.Contains(image, "@") {

@@ -72,7 +72,7 @@ func (b *bench) load(image v1.Image) string {
 	if found.Err != "" || found.Digest != "" {
 		b.t.Fatalf("archive observed as %+v", found)
 	}
-	b.must(b.ImportImage(b.t.Context(), plan.ImportImage{Path: path, Digest: found.Source, Name: found.Name}))
+	b.must(b.ImportImage(b.t.Context(), plan.ImportImage{Archive: spec.Archive{File: path}, Digest: found.Source, Name: found.Name}))
 	return found.Name
 }
 

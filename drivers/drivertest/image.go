@@ -3,13 +3,16 @@ package drivertest
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
@@ -19,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/klauspost/compress/zstd"
 )
 
 // guest is the program of all test images, built once: see package guest.
@@ -107,25 +111,102 @@ func Folder(name string, mode int64, uid int) tar.Header {
 	return tar.Header{Name: name + "/", Mode: mode, Uid: uid, Gid: uid, Typeflag: tar.TypeDir}
 }
 
+// Index is an index that lists an image for each of the platforms, such as
+// linux/arm64; unknown/unknown is that of attestations.
+func Index(t testing.TB, image v1.Image, on ...string) v1.ImageIndex {
+	t.Helper()
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, text := range on {
+		platform, err := v1.ParsePlatform(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: platform}})
+	}
+	return index
+}
+
 // Archive writes an image as an OCI archive.
 func Archive(t testing.TB, path string, image v1.Image) {
 	t.Helper()
-	dir := t.TempDir()
-	index, err := layout.Write(dir, empty.Index)
-	if err != nil {
-		t.Fatal(err)
+	ArchiveIndex(t, path, mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: image}))
+}
+
+// ArchiveNamed writes images, by their tags, as an OCI archive.
+func ArchiveNamed(t testing.TB, path string, images map[string]v1.Image) {
+	t.Helper()
+	index := v1.ImageIndex(empty.Index)
+	for _, tag := range slices.Sorted(maps.Keys(images)) {
+		named := v1.Descriptor{Annotations: map[string]string{"org.opencontainers.image.ref.name": tag}}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: images[tag], Descriptor: named})
 	}
-	if err := index.AppendImage(image); err != nil {
+	ArchiveIndex(t, path, index)
+}
+
+// ArchiveIndex writes an index as an OCI archive, compressed when the path ends in .gz
+// or .zst.
+func ArchiveIndex(t testing.TB, path string, index v1.ImageIndex) {
+	t.Helper()
+	dir := t.TempDir()
+	if _, err := layout.Write(dir, index); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := tar.NewWriter(f)
-	if err := errors.Join(w.AddFS(os.DirFS(dir)), w.Close(), f.Close()); err != nil {
+	compressed, err := compress(f, filepath.Ext(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := tar.NewWriter(compressed)
+	if err := errors.Join(w.AddFS(os.DirFS(dir)), w.Close(), compressed.Close(), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
 
+func compress(w io.Writer, kind string) (io.WriteCloser, error) {
+	switch kind {
+	case ".gz":
+		return gzip.NewWriter(w), nil
+	case ".zst":
+		return zstd.NewWriter(w)
+	}
+	return plain{w}, nil
+}
+
+type plain struct{ io.Writer }
+
+func (plain) Close() error { return nil }
+
 func second[T any](_ T, err error) error { return err }
+
+// Without writes an archive again, without one of its files.
+func Without(t testing.TB, archive, name string) {
+	t.Helper()
+	f, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var buffer bytes.Buffer
+	w := tar.NewWriter(&buffer)
+	for r := tar.NewReader(f); ; {
+		header, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if header.Name == name {
+			continue
+		}
+		if err := errors.Join(w.WriteHeader(header), second(io.Copy(w, r))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), os.WriteFile(archive, buffer.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}

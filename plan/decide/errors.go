@@ -91,13 +91,13 @@ func listDevices(here state.Devices) string {
 func (f Frame) fetchImage(d *Decision) {
 	w, image := d.Desired, d.Image
 	here := image.Digest != ""
-	path, archive := w.Archive()
+	file, archive := w.Archive()
 	switch {
 	case w.ImagePullPolicy == spec.PullNever && !here:
 		d.Errors.Add(w.At("image"), "pull it, or set imagePullPolicy to IfNotPresent",
 			"image %s is not on this host and imagePullPolicy is Never", w.Image)
 	case archive && !here && image.Err != "":
-		d.Errors.Add(w.At("image"), "", "image archive %s: %s", path, image.Err)
+		d.Errors.Add(w.At("image"), "", "image archive %s: %s", file.File, image.Err)
 	case archive && !here:
 		d.Goal.Fetch = FetchImport
 	case !archive && (!here || w.ImagePullPolicy == spec.PullAlways && image.Source != "" && image.Digest != image.Source):

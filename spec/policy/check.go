@@ -77,7 +77,11 @@ func (r ruling) forbid(path, what string, allowed ...string) {
 }
 
 func (r ruling) image() {
-	if r.policy.Images != nil && r.Image != "" && !matches(r.policy.Images, r.Image) {
+	image := r.Image
+	if archive, ok := r.Archive(); ok {
+		image = spec.ArchivePrefix + archive.File // whichever of its images is meant
+	}
+	if r.policy.Images != nil && r.Image != "" && !matches(r.policy.Images, image) {
 		r.forbid("image", "image "+r.Image+" is not allowed here", r.policy.Images...)
 	}
 }

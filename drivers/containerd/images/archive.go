@@ -1,89 +1,96 @@
 package images
 
 import (
-	"archive/tar"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path"
 
 	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"carrel/plan"
+	"carrel/plan/state"
+	"carrel/spec"
 )
 
-// maxIndex limits how much of an archive's index is read: it lists one image.
-const maxIndex = 1 << 20
-
-// archiveDigest is the digest of the only image in an OCI archive (the OCI image
-// layout in a tar file, not compressed). The blobs are not read.
-func archiveDigest(file string) (digest.Digest, error) {
-	f, err := os.Open(file)
+// inspectArchive fills in what an archive of the host holds.
+func (s *Store) inspectArchive(ctx context.Context, archive spec.Archive, image *state.Image) {
+	found, err := s.imageIn(ctx, archive)
 	if err != nil {
-		return "", errors.Unwrap(err)
+		image.Err = err.Error()
+		return
 	}
-	defer f.Close()
-	for entries := tar.NewReader(f); ; {
-		entry, err := entries.Next()
-		if errors.Is(err, io.EOF) {
-			return "", errors.New("it is not an OCI archive: it has no index.json (docker save of version 25 on, and skopeo, write one)")
-		}
-		if err != nil {
-			return "", fmt.Errorf("it is not an OCI archive: %w", err)
-		}
-		if path.Clean(entry.Name) == ocispec.ImageIndexFile {
-			return oneImage(io.LimitReader(entries, maxIndex))
-		}
-	}
+	image.Source = found.Digest.String()
+	image.Name = archiveRepository + "@" + image.Source
 }
 
-func oneImage(r io.Reader) (digest.Digest, error) {
-	var index ocispec.Index
-	if err := json.NewDecoder(r).Decode(&index); err != nil {
-		return "", fmt.Errorf("its index.json: %w", err)
+// imageIn finds the image in an archive that a spec means. The error does not have
+// the name of the file.
+func (s *Store) imageIn(ctx context.Context, archive spec.Archive) (ocispec.Descriptor, error) {
+	all, err := s.scans.scan(ctx, archive.File)
+	if errors.Is(err, os.ErrNotExist) && archive.Tag != "" {
+		return ocispec.Descriptor{}, fmt.Errorf("%w (if the name of the file has a colon, write two after it: %q)",
+			err, spec.ArchivePrefix+archive.String()+"::")
 	}
-	if len(index.Manifests) != 1 {
-		return "", fmt.Errorf("its index.json lists %d images, and one is needed", len(index.Manifests))
+	if err != nil {
+		return ocispec.Descriptor{}, err
 	}
-	if err := index.Manifests[0].Digest.Validate(); err != nil {
-		return "", fmt.Errorf("its index.json: digest: %w", err)
+	found, err := all.choose(archive)
+	if err != nil {
+		return ocispec.Descriptor{}, err
 	}
-	return index.Manifests[0].Digest, nil
+	return found, all.check(found)
 }
 
 // ImportImage loads an archive of the host. The image gets the name of the step.
 func (s *Store) ImportImage(ctx context.Context, step plan.ImportImage) error {
-	found, err := archiveDigest(step.Path)
+	file := step.Archive.File
+	found, err := s.imageIn(ctx, step.Archive)
 	if err != nil {
-		return fmt.Errorf("%s: %w", step.Path, err)
+		return fmt.Errorf("%s: %w", file, err)
 	}
-	if found.String() != step.Digest {
-		return fmt.Errorf("%s has changed since it was planned (plan again)", step.Path)
+	if found.Digest.String() != step.Digest {
+		return fmt.Errorf("%s has changed since it was planned (plan again)", file)
 	}
 	return s.leased(ctx, func(ctx context.Context) error {
-		f, err := os.Open(step.Path)
+		plain, err := openArchive(file)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", file, err)
 		}
-		defer f.Close()
-		_, err = s.config.Client.Import(ctx, f,
+		defer plain.Close()
+		_, err = s.config.Client.Import(ctx, plain,
 			client.WithImageRefTranslator(func(string) string { return "" }),
 			client.WithDigestRef(func(content digest.Digest) string {
-				if content != found {
+				if content != found.Digest {
 					return ""
 				}
 				return step.Name
 			}),
 		)
-		if err != nil {
-			return fmt.Errorf("%s: %w", step.Path, s.config.Explain(err))
+		if err == nil {
+			_, err = s.unpacked(ctx, step.Name)
 		}
-		_, err = s.unpacked(ctx, step.Name)
-		return err
+		if err == nil {
+			return nil
+		}
+		CleanUp(ctx, func(ctx context.Context) error { // or the next plan would take it for whole
+			return s.config.Client.ImageService().Delete(ctx, step.Name)
+		})
+		return fmt.Errorf("%s: %w", file, s.config.Explain(importError(err)))
 	})
+}
+
+// importError says what is wrong with an archive that could not be imported.
+func importError(err error) error {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("it ends in the middle (copy or write it again): %w", err)
+	case errdefs.IsNotFound(err):
+		return fmt.Errorf("a part of the image is missing or damaged (copy or write it again): %w", err)
+	}
+	return err
 }

@@ -43,8 +43,8 @@ func (s *Store) Images(ctx context.Context, want []spec.Workspace) (map[string]s
 			continue
 		}
 		image := state.Image{Name: w.Image}
-		if path, archive := w.Archive(); archive {
-			inspectArchive(path, &image)
+		if archive, ok := w.Archive(); ok {
+			s.inspectArchive(ctx, archive, &image)
 		}
 		image.Digest = here[image.Name]
 		all[w.Image] = image
@@ -75,17 +75,6 @@ func (s *Store) Sources(ctx context.Context, want []spec.Workspace) map[string]s
 	}
 	_ = asking.Wait() // always nil: the errors are in the sources
 	return all
-}
-
-// inspectArchive fills in what an archive of the host holds.
-func inspectArchive(path string, image *state.Image) {
-	digest, err := archiveDigest(path)
-	if err != nil {
-		image.Err = err.Error()
-		return
-	}
-	image.Source = digest.String()
-	image.Name = archiveRepository + "@" + image.Source
 }
 
 // resolve asks the registry what the image's name points to now.

@@ -65,7 +65,7 @@ func (b *bench) load(image v1.Image) string {
 	if found.Err != "" || found.Digest != "" {
 		b.t.Fatalf("archive observed as %+v", found)
 	}
-	b.must(b.ImportImage(b.t.Context(), plan.ImportImage{Path: path, Digest: found.Source, Name: found.Name}))
+	b.must(b.ImportImage(b.t.Context(), plan.ImportImage{Archive: spec.Archive{File: path}, Digest: found.Source, Name: found.Name}))
 	return found.Name
 }
 
@@ -109,7 +109,7 @@ func TestArchiveErrors(t *testing.T) {
 	drivertest.Archive(t, path, drivertest.Image(t, v1.Config{}))
 	was := see()
 	drivertest.Archive(t, path, drivertest.Image(t, v1.Config{User: "1"}))
-	err := b.ImportImage(t.Context(), plan.ImportImage{Path: path, Digest: was.Source, Name: was.Name})
+	err := b.ImportImage(t.Context(), plan.ImportImage{Archive: spec.Archive{File: path}, Digest: was.Source, Name: was.Name})
 	if err == nil || !strings.Contains(err.Error(), "changed since it was planned") {
 		t.Errorf("a changed archive: the error is %v", err)
 	}

@@ -31,6 +31,7 @@ type Store struct {
 	config Config
 	lease  lease // keeps what is made from garbage collection until it is used
 	views  views // images that are mounted for reading, shared by workspaces
+	scans  scans // what compressed archives hold
 }
 
 // New makes a store. It asks containerd nothing.
