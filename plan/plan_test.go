@@ -469,6 +469,11 @@ func TestDecisions(t *testing.T) {
 		{"registry that does not answer", func(s *scene) {
 			s.now.Images["docker.io/library/bot:v1"] = state.Image{Name: "docker.io/library/bot:v1", Digest: "sha256:1", Err: "cannot be reached"}
 		}, []string{"Nothing to do", "note: cannot tell whether image docker.io/library/bot:v1 has moved: cannot be reached"}},
+		{"a tag that moved to what this host cannot run", func(s *scene) {
+			s.now.Images["docker.io/library/bot:v1"] = state.Image{
+				Name: "docker.io/library/bot:v1", Digest: "sha256:1", Err: "image docker.io/library/bot:v1: it has linux/arm64", Wrong: true,
+			}
+		}, []string{"Nothing to do", "note: what runs stays: image docker.io/library/bot:v1: it has linux/arm64"}},
 		{"two containers of one name", func(s *scene) {
 			second := s.now.Instances[0]
 			second.ID, second.CreatedAt = "bot-2", noon

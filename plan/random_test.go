@@ -227,7 +227,7 @@ func (r random) image(now *state.State, w spec.Workspace) {
 	} else if w.ImagePullPolicy == spec.PullAlways || r.often(20) {
 		image.Source = pick(r, "sha256:v1", "sha256:v2")
 		if r.often(20) {
-			image.Source, image.Err = "", "it does not answer"
+			image.Source, image.Err, image.Wrong = "", "it does not answer", r.often(50)
 		}
 	}
 	now.Images[w.Image] = image

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net/http"
+	"strconv"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -10,6 +12,39 @@ import (
 )
 
 // This file has the commands of scripts for images and their registries.
+
+func registryOf(ts *testscript.TestScript) *drivertest.Registry {
+	return ts.Value("registry").(*drivertest.Registry)
+}
+
+// push-index REPOSITORY:TAG [PLATFORM...] pushes an index that lists the image for
+// platforms such as linux/arm64; unknown/unknown is that of attestations.
+func pushIndex(ts *testscript.TestScript, _ bool, args []string) {
+	registryOf(ts).PushIndex(tb(ts), args[0], drivertest.Index(tb(ts), image(ts, "v1", nil), args[1:]...))
+}
+
+// answer TIMES STATUS [HEADER=VALUE...] makes the script's registry answer so, and not
+// in its own way, to its next requests. Requests are counted anew.
+func answer(ts *testscript.TestScript, _ bool, args []string) {
+	times, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	status, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	header := http.Header{}
+	for _, pair := range args[2:] {
+		key, value, _ := strings.Cut(pair, "=")
+		header.Set(key, value)
+	}
+	registryOf(ts).Refuse(times, status, header, "")
+}
+
+// asked COUNT PREFIX checks how many requests of the script's registry began with a
+// text such as "HEAD /v2/bot".
+func asked(ts *testscript.TestScript, _ bool, args []string) {
+	if n := registryOf(ts).Count(args[1]); strconv.Itoa(n) != args[0] {
+		ts.Fatalf("%d requests began with %s", n, args[1])
+	}
+}
 
 // archives FILE TAG=VERSION... writes images as one OCI archive, compressed when the
 // name of the file ends in .gz or .zst.

@@ -98,6 +98,8 @@ func (f Frame) fetchImage(d *Decision) {
 			"image %s is not on this host and imagePullPolicy is Never", w.Image)
 	case archive && !here && image.Err != "":
 		d.Errors.Add(w.At("image"), "", "image archive %s: %s", file.File, image.Err)
+	case !here && image.Wrong:
+		d.Errors.Add(w.At("image"), "", "%s", image.Err)
 	case archive && !here:
 		d.Goal.Fetch = FetchImport
 	case !archive && (!here || w.ImagePullPolicy == spec.PullAlways && image.Source != "" && image.Digest != image.Source):
@@ -118,7 +120,10 @@ func (s Subject) movedImage(applied spec.Workspace, back bool) (changed []Field,
 		return nil, ""
 	}
 	if s.Image.Err != "" {
-		note = fmt.Sprintf("cannot tell whether image %s has moved: %s", w.Image, s.Image.Err)
+		note = fmt.Sprintf("cannot tell whether image %s has moved: %s", w.Image, strings.TrimPrefix(s.Image.Err, "image "+w.Image+": "))
+	}
+	if s.Image.Wrong {
+		note = "what runs stays: " + s.Image.Err
 	}
 	_, archive := w.Archive()
 	asked := archive || w.ImagePullPolicy == spec.PullAlways || back // otherwise the answer is there only because another workspace asked

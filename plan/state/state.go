@@ -134,20 +134,22 @@ type Image struct {
 	Name   string // in containerd's image store
 	Digest string // there; "" when it is not there
 	Source string // the digest that the registry or the archive has now; "" when not asked
-	Err    string // why the source could not be asked
+	Err    string // why the source could not be asked, or has nothing that can be used
+	Wrong  bool   // Err is about what the source has: asking again does not help until that changes
 }
 
 // Source is what a registry says that the name of an image points to.
 type Source struct {
 	Digest string
-	Err    string // why it could not be asked
+	Err    string // why it could not be asked, or has nothing that can be used
+	Wrong  bool   // as in Image
 }
 
 // Ask fills in what registries say of images.
 func (s *State) Ask(sources map[string]Source) {
 	for name, source := range sources {
 		if image, named := s.Images[name]; named {
-			image.Source, image.Err = source.Digest, source.Err
+			image.Source, image.Err, image.Wrong = source.Digest, source.Err, source.Wrong
 			s.Images[name] = image
 		}
 	}

@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -81,11 +82,19 @@ func (s *Store) Sources(ctx context.Context, want []spec.Workspace) map[string]s
 func (s *Store) resolve(ctx context.Context, image string) state.Source {
 	asking, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	_, target, err := s.resolver(asking).Resolve(asking, image)
-	if err != nil {
-		return state.Source{Err: registryError(image, err).Error()}
+	resolver := s.resolver(asking)
+	name, target, err := resolver.Resolve(asking, image)
+	if err == nil {
+		err = s.inspect(asking, resolver, name, target)
 	}
-	return state.Source{Digest: target.Digest.String()}
+	if err == nil {
+		return state.Source{Digest: target.Digest.String()}
+	}
+	source := state.Source{Err: s.registryError(image, err).Error()}
+	var unusable *unusableError
+	var missing *notFoundError
+	source.Wrong = errors.As(err, &unusable) || errors.As(err, &missing)
+	return source
 }
 
 // pin gives an image a second name, with its digest, and returns that name. A tag may

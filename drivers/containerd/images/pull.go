@@ -2,11 +2,7 @@ package images
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
-	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -16,12 +12,6 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	core "github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
-	"github.com/containerd/containerd/v2/core/remotes/docker"
-	"github.com/containerd/containerd/v2/core/remotes/docker/config"
-	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
-	"github.com/containerd/errdefs"
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"carrel/plan"
@@ -42,7 +32,7 @@ func (s *Store) PullImage(ctx context.Context, step plan.PullImage, progress fun
 			image, err = s.pull(ctx, step.Image, blobs, progress)
 		}
 		if err != nil {
-			return s.config.Explain(registryError(step.Image, err))
+			return s.config.Explain(s.registryError(step.Image, err))
 		}
 		_, err = s.pin(ctx, image.Metadata())
 		return err
@@ -61,7 +51,7 @@ func (s *Store) pull(ctx context.Context, ref string, blobs *blobs, progress fun
 		client.WithResolver(s.resolver(ctx)),
 		client.WithPullUnpack,
 		client.WithPullSnapshotter(s.config.Snapshotter),
-		client.WithImageHandlerWrapper(blobs.wrap),
+		client.WithImageHandlerWrapper(func(next core.Handler) core.Handler { return blobs.wrap(s.checked(next)) }),
 	)
 	if err == nil && progress != nil {
 		cancel()
@@ -146,73 +136,3 @@ func (b *blobs) dropPartial(ctx context.Context, store content.Store, began time
 	}
 	return dropped
 }
-
-// resolver finds registries as containerd's own tools do: by folders with hosts.toml,
-// with plain HTTP on the loopback, and with the credentials of docker's config file.
-func (s *Store) resolver(ctx context.Context) remotes.Resolver {
-	options := config.HostOptions{Credentials: credentials}
-	if s.config.HostsDir != "" {
-		options.HostDir = config.HostDirFromRoot(s.config.HostsDir)
-	}
-	return docker.NewResolver(docker.ResolverOptions{Hosts: config.ConfigureHosts(ctx, options)})
-}
-
-// credentials are those that docker login stored for a registry.
-func credentials(host string) (user, secret string, err error) {
-	if host == "registry-1.docker.io" {
-		host = "docker.io"
-	}
-	registry, err := name.NewRegistry(host)
-	if err != nil {
-		return "", "", fmt.Errorf("registry %s: %w", host, err)
-	}
-	found, err := authn.DefaultKeychain.Resolve(registry)
-	if err != nil {
-		return "", "", fmt.Errorf("credentials for %s: %w", host, err)
-	}
-	login, err := found.Authorization()
-	if err != nil {
-		return "", "", fmt.Errorf("credentials for %s: %w", host, err)
-	}
-	if login.IdentityToken != "" {
-		return "", login.IdentityToken, nil
-	}
-	return login.Username, login.Password, nil
-}
-
-// registryError says in one line why a registry did not give an image.
-func registryError(ref string, err error) error {
-	host, _, _ := strings.Cut(ref, "/")
-	var answer remoteerrors.ErrUnexpectedStatus
-	var network net.Error
-	switch {
-	case errors.Is(err, context.Canceled):
-		return err
-	case errors.Is(err, docker.ErrInvalidAuthorization),
-		errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
-		return fmt.Errorf("registry %s refuses image %s: it needs credentials, or other ones (docker login %s): %w", host, ref, host, brief(err))
-	case errdefs.IsNotFound(err):
-		return fmt.Errorf("image %s was not found in its registry (check the name and the tag): %w", ref, brief(err))
-	case errors.As(err, &network):
-		return fmt.Errorf("registry %s cannot be reached: %w", host, brief(err))
-	}
-	return fmt.Errorf("image %s: %w", ref, err)
-}
-
-// brief is an error with only the innermost text: the outer ones repeat the name of
-// the image. It still matches the same types.
-func brief(err error) error {
-	inner := err
-	for next := errors.Unwrap(inner); next != nil; next = errors.Unwrap(inner) {
-		inner = next
-	}
-	return &briefError{text: strings.ReplaceAll(inner.Error(), "\n", "; "), err: err}
-}
-
-type briefError struct {
-	text string
-	err  error
-}
-
-func (e *briefError) Error() string { return e.text }
-func (e *briefError) Unwrap() error { return e.err }

@@ -10,6 +10,7 @@ package images
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/containerd/containerd/v2/client"
 )
@@ -29,9 +30,10 @@ type Config struct {
 // Store is the images of one namespace of containerd.
 type Store struct {
 	config Config
-	lease  lease // keeps what is made from garbage collection until it is used
-	views  views // images that are mounted for reading, shared by workspaces
-	scans  scans // what compressed archives hold
+	lease  lease    // keeps what is made from garbage collection until it is used
+	views  views    // images that are mounted for reading, shared by workspaces
+	scans  scans    // what compressed archives hold
+	wrong  sync.Map // why manifests of registries cannot be used, by digest: an error, or nil
 }
 
 // New makes a store. It asks containerd nothing.

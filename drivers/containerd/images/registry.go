@@ -1,0 +1,81 @@
+package images
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/core/remotes/docker/config"
+	"github.com/containerd/errdefs"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// resolver finds registries as containerd's own tools do: by folders with hosts.toml,
+// and with the credentials of docker's config file.
+func (s *Store) resolver(ctx context.Context) resolver {
+	found := docker.NewResolver(docker.ResolverOptions{Hosts: func(name string) ([]docker.RegistryHost, error) {
+		options := config.HostOptions{Credentials: credentials}
+		if s.config.HostsDir != "" {
+			options.HostDir = config.HostDirFromRoot(s.config.HostsDir)
+		}
+		hosts, err := config.ConfigureHosts(ctx, options)(name)
+		wrap(hosts)
+		return hosts, err
+	}})
+	return resolver{found.(remotes.ResolverWithOptions)}
+}
+
+// wrap changes how requests to the hosts of a registry are sent.
+func wrap(hosts []docker.RegistryHost) {
+	wrapped := map[*http.Client]bool{}
+	for _, host := range hosts {
+		if wrapped[host.Client] { // hosts share clients
+			continue
+		}
+		wrapped[host.Client] = true
+		host.Client.Transport = onlyRegistries{host.Client.Transport}
+	}
+}
+
+// resolver accepts only images.
+type resolver struct{ remotes.ResolverWithOptions }
+
+func (r resolver) Resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
+	name, target, err := r.ResolverWithOptions.Resolve(ctx, ref)
+	switch {
+	case err == nil:
+		err = checkType(target.MediaType)
+	case errdefs.IsNotImplemented(err): // containerd's word for schema 1
+		err = checkType(schema1)
+	case errdefs.IsNotFound(err):
+		err = &notFoundError{err}
+	}
+	return name, target, err
+}
+
+// credentials are those that docker login stored for a registry.
+func credentials(host string) (user, secret string, err error) {
+	if host == "registry-1.docker.io" {
+		host = "docker.io"
+	}
+	registry, err := name.NewRegistry(host)
+	if err != nil {
+		return "", "", fmt.Errorf("registry %s: %w", host, err)
+	}
+	found, err := authn.DefaultKeychain.Resolve(registry)
+	if err != nil {
+		return "", "", fmt.Errorf("credentials for %s: %w", host, err)
+	}
+	login, err := found.Authorization()
+	if err != nil {
+		return "", "", fmt.Errorf("credentials for %s: %w", host, err)
+	}
+	if login.IdentityToken != "" {
+		return "", login.IdentityToken, nil
+	}
+	return login.Username, login.Password, nil
+}
