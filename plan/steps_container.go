@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"carrel/plan/decide"
 	"carrel/plan/state"
@@ -38,6 +39,17 @@ func (ImportImage) Role() Role { return Prepare }
 
 func (s ImportImage) simulate(w *World) error {
 	return w.fetch(spec.ArchivePrefix+s.Archive.String(), s.Name)
+}
+
+// BusyError is a registry that accepts no more requests until a time.
+type BusyError struct {
+	Registry string
+	Answer   string // what it says
+	At       time.Time
+}
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("%s accepts no more requests before %s: %s (apply again then)", e.Registry, e.At.UTC().Format(time.RFC3339), e.Answer)
 }
 
 // CreateContainer makes the container of a workspace, without a task.

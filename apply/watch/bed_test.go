@@ -65,6 +65,8 @@ type bed struct {
 	observeTime time.Duration                // that an observation takes after it has read the host
 	slow        map[string]chan struct{}     // workspaces whose tasks stop when the channel is closed
 	startErr    func(s plan.StartTask) error // of starts; it may wait
+	busyUntil   time.Time                    // registries accept no requests before
+	asked       []time.Duration              // when registries were asked, since the test began
 }
 
 // withBed runs a test with a bed, in a bubble.
@@ -246,9 +248,17 @@ func (b bedHost) LastPending(context.Context, string) ([]state.Pending, error) {
 
 // Sources are the images that were published.
 func (b bedHost) Sources(_ context.Context, desired spec.Set) map[string]state.Source {
+	b.mu.Lock()
+	busy := b.busyUntil
+	b.asked = append(b.asked, time.Since(b.began))
+	b.mu.Unlock()
 	all := map[string]state.Source{}
 	for name, image := range b.Host.Observe(desired).Images {
-		if image.Source != "" {
+		switch {
+		case image.Source == "":
+		case time.Now().Before(busy):
+			all[name] = state.Source{Err: "busy", Busy: busy}
+		default:
 			all[name] = state.Source{Digest: image.Source}
 		}
 	}
@@ -262,6 +272,12 @@ func (b bedHost) Pull(ctx context.Context, image string) error {
 	case <-time.After(10 * time.Millisecond):
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	b.mu.Lock()
+	busy := b.busyUntil
+	b.mu.Unlock()
+	if time.Now().Before(busy) {
+		return fmt.Errorf("image %s: %w", image, &plan.BusyError{Registry: "registry", Answer: "429 Too Many Requests", At: busy})
 	}
 	return b.PullImage(ctx, plan.PullImage{Image: image}, nil)
 }

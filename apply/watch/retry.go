@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"carrel/apply"
+	"carrel/plan"
 )
 
 // Backoff: the first attempt is made at once, and before each further one in a
@@ -70,6 +71,9 @@ func (r retry) end(err error, now time.Time) retry {
 	r.rolledBack = errors.As(err, &rolledBack)
 	r.attempt++
 	r.err, r.at = errorText(err), now.Add(backoff(r.attempt))
+	if busy, ok := errors.AsType[*plan.BusyError](err); ok && busy.At.After(r.at) {
+		r.at = busy.At // earlier it would be refused
+	}
 	return r
 }
 

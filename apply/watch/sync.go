@@ -62,6 +62,8 @@ func (l *loop) observed(ctx context.Context, o observation, now time.Time) {
 	l.schedule.observationEnded(now.Sub(o.began), now)
 	if o.loaded != nil {
 		l.inputs.loaded = *o.loaded
+	}
+	if o.loaded != nil || l.images.due(now) {
 		l.askRegistries(ctx)
 	}
 	if l.inputs.changed.IsZero() {
@@ -106,9 +108,12 @@ func (l *loop) observationFailed(ctx context.Context, o observation, now time.Ti
 // askRegistries asks registries for the images of the specs, in the background.
 func (l *loop) askRegistries(ctx context.Context) {
 	desired := l.inputs.loaded.Desired
+	l.images.askAt = time.Time{}
 	l.background.start(func() func() {
 		answers := l.agent.Host.Sources(ctx, desired)
 		return func() {
+			l.images.retry(answers, time.Now())
+			l.schedule.requestAt(l.images.askAt)
 			if l.images.update(answers) {
 				l.schedule.request(time.Now(), "registries answered")
 			}
@@ -133,6 +138,7 @@ func (l *loop) decide(busy map[string]bool, now time.Time) decision {
 	d.unmade = append(d.unmade, l.withErrors(errs)...)
 	l.report.decided(d, notes, errs, now)
 	l.schedule.requestAt(d.nextRetry())
+	l.schedule.requestAt(l.images.askAt)
 	return d
 }
 

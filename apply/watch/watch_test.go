@@ -2,6 +2,7 @@ package watch_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -178,6 +179,42 @@ func TestAttemptsAtAnImageThatIsNotNeededAreForgotten(t *testing.T) {
 		b.specs(workspace("bot", "later:v1"))
 		if w := b.agent.Snapshot().Agent.Waiting; len(w) != 1 || w[0].Attempts != 1 {
 			t.Errorf("what waits: %+v", w)
+		}
+	})
+}
+
+// A registry that asks to wait is asked when it said, and not with a backoff.
+func TestABusyRegistryIsAskedWhenItSaid(t *testing.T) {
+	withBed(t, func(b *bed) {
+		b.specs(workspace("bot", "agent:v1"))
+		b.set(func() { b.busyUntil = b.began.Add(10*time.Minute + 5*time.Second) })
+		b.specs(workspace("bot", "agent:v2"))
+		b.takeLog()
+		b.advance(time.Hour)
+		b.expectLog(`
+10m5s image pulled image=agent:v2
+10m5s change done workspace=bot action=replace reason=image changed`)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if want := []string{"agent:v1", "agent:v2", "agent:v2"}; !slices.Equal(b.pulled, want) {
+			t.Errorf("images were pulled: %v", b.pulled)
+		}
+	})
+}
+
+// A registry that did not tell what a tag points to is asked again, not before the
+// time that it said.
+func TestARegistryThatDidNotTellIsAskedAgain(t *testing.T) {
+	withBed(t, func(b *bed) {
+		w := workspace("bot", "agent:v1")
+		w.ImagePullPolicy = spec.PullAlways
+		b.set(func() { b.busyUntil = b.began.Add(90 * time.Second) })
+		b.specs(w)
+		b.advance(4 * time.Minute)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if want := []time.Duration{0, 200 * time.Millisecond, 90 * time.Second}; !slices.Equal(b.asked, want) {
+			t.Errorf("registries were asked at %v", b.asked)
 		}
 	})
 }

@@ -141,8 +141,9 @@ type Image struct {
 // Source is what a registry says that the name of an image points to.
 type Source struct {
 	Digest string
-	Err    string // why it could not be asked, or has nothing that can be used
-	Wrong  bool   // as in Image
+	Err    string    // why it could not be asked, or has nothing that can be used
+	Wrong  bool      // as in Image
+	Busy   time.Time // it accepts no more questions before; zero when it does
 }
 
 // Ask fills in what registries say of images.

@@ -16,6 +16,8 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker/config"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
+
+	"carrel/plan"
 )
 
 // notFoundError is a name that a registry does not have.
@@ -27,12 +29,15 @@ func (e *notFoundError) Unwrap() error { return e.err }
 // registryError says in one line why a registry did not give an image.
 func (s *Store) registryError(ref string, err error) error {
 	var unusable *unusableError
+	var busy *plan.BusyError
 	var missing *notFoundError
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &unusable):
 		return told(err, "image %s: %s", ref, unusable)
+	case errors.As(err, &busy):
+		return told(err, "image %s: %s", ref, busy)
 	case errors.As(err, &missing):
 		return told(err, "image %s was not found in its registry (check the name and the tag): %s", ref, innermost(err))
 	}

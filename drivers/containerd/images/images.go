@@ -13,6 +13,7 @@ import (
 	"github.com/distribution/reference"
 	"golang.org/x/sync/errgroup"
 
+	"carrel/plan"
 	"carrel/plan/state"
 	"carrel/spec"
 )
@@ -94,6 +95,9 @@ func (s *Store) resolve(ctx context.Context, image string) state.Source {
 	var unusable *unusableError
 	var missing *notFoundError
 	source.Wrong = errors.As(err, &unusable) || errors.As(err, &missing)
+	if busy, ok := errors.AsType[*plan.BusyError](err); ok {
+		source.Busy = busy.At
+	}
 	return source
 }
 

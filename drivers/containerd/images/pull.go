@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -28,7 +29,8 @@ func (s *Store) PullImage(ctx context.Context, step plan.PullImage, progress fun
 		began := time.Now()
 		blobs := &blobs{size: map[string]int64{}}
 		image, err := s.pull(ctx, step.Image, blobs, progress)
-		if err != nil && ctx.Err() == nil && blobs.dropPartial(ctx, s.config.Client.ContentStore(), began) {
+		var busy *plan.BusyError
+		if err != nil && ctx.Err() == nil && !errors.As(err, &busy) && blobs.dropPartial(ctx, s.config.Client.ContentStore(), began) {
 			image, err = s.pull(ctx, step.Image, blobs, progress)
 		}
 		if err != nil {

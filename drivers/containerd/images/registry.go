@@ -23,21 +23,25 @@ func (s *Store) resolver(ctx context.Context) resolver {
 			options.HostDir = config.HostDirFromRoot(s.config.HostsDir)
 		}
 		hosts, err := config.ConfigureHosts(ctx, options)(name)
-		wrap(hosts)
+		s.wrap(hosts)
 		return hosts, err
 	}})
 	return resolver{found.(remotes.ResolverWithOptions)}
 }
 
 // wrap changes how requests to the hosts of a registry are sent.
-func wrap(hosts []docker.RegistryHost) {
+func (s *Store) wrap(hosts []docker.RegistryHost) {
+	hurried := map[string]bool{}
+	for i, host := range hosts {
+		hurried[host.Host] = i < len(hosts)-1
+	}
 	wrapped := map[*http.Client]bool{}
 	for _, host := range hosts {
 		if wrapped[host.Client] { // hosts share clients
 			continue
 		}
 		wrapped[host.Client] = true
-		host.Client.Transport = onlyRegistries{host.Client.Transport}
+		host.Client.Transport = &patient{next: onlyRegistries{host.Client.Transport}, refused: &s.refused, hurried: hurried}
 	}
 }
 

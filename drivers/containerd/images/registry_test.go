@@ -120,6 +120,7 @@ func TestRegistriesThatFail(t *testing.T) {
 		"why forbidden": {func() { registry.Refuse(-1, 403, nil, string(denied)) }, "no pull right"},
 		"an error":      {func() { registry.Refuse(-1, 500, nil, "") }, "has an error of its own"},
 		"a gateway":     {func() { registry.Refuse(-1, 502, http.Header{"Content-Type": {"text/html"}}, "<html>") }, "has an error of its own"},
+		"busy":          {func() { registry.Refuse(-1, 429, http.Header{"Retry-After": {"3000"}}, "") }, "accepts no more requests before"},
 		"lost":          {func() { blob(func(w http.ResponseWriter) { w.WriteHeader(404) }) }, "its registry has lost a part of it (push it again)"},
 		"damaged": {func() {
 			blob(func(w http.ResponseWriter) { w.Write(bytes.Repeat([]byte("x"), len(config))) })
@@ -152,5 +153,19 @@ func TestACertificateThatIsNotTrusted(t *testing.T) {
 	want := "the certificate of registry " + strings.TrimPrefix(server.URL, "https://") + " is not trusted (to trust its authority, write ca = "
 	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("the error is %v, want %q", err, want)
+	}
+}
+
+// A mirror that is busy is not waited for when there is another one.
+func TestABusyMirrorIsPassedOver(t *testing.T) {
+	b := newBench(t)
+	busy, mirror := drivertest.NewRegistry(t), drivertest.NewRegistry(t)
+	mirror.Push(t, "bot:v1", drivertest.Image(t, v1.Config{}))
+	busy.Refuse(-1, 429, http.Header{"Retry-After": {"3000"}}, "")
+	b.hosts("registry.example.com", `[host."http://`+busy.Host+`"]
+[host."http://`+mirror.Host+`"]`)
+	b.must(pull(b, "registry.example.com/bot:v1"))
+	if n := busy.Count("HEAD"); n != 1 {
+		t.Errorf("it was asked %d times", n)
 	}
 }

@@ -30,10 +30,12 @@ type Config struct {
 // Store is the images of one namespace of containerd.
 type Store struct {
 	config Config
-	lease  lease    // keeps what is made from garbage collection until it is used
-	views  views    // images that are mounted for reading, shared by workspaces
-	scans  scans    // what compressed archives hold
-	wrong  sync.Map // why manifests of registries cannot be used, by digest: an error, or nil
+	lease  lease // keeps what is made from garbage collection until it is used
+	views  views // images that are mounted for reading, shared by workspaces
+	scans  scans // what compressed archives hold
+
+	refused refused  // registries that accept no requests for now
+	wrong   sync.Map // why manifests of registries cannot be used, by digest: an error, or nil
 }
 
 // New makes a store. It asks containerd nothing.
