@@ -1,7 +1,12 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"strconv"
 	"strings"
 
@@ -44,6 +49,44 @@ func asked(ts *testscript.TestScript, _ bool, args []string) {
 	if n := registryOf(ts).Count(args[1]); strconv.Itoa(n) != args[0] {
 		ts.Fatalf("%d requests began with %s", n, args[1])
 	}
+}
+
+// proxy ADDRESS has the programs of the script find the registry at this address,
+// which is not on the loopback.
+func proxy(ts *testscript.TestScript, _ bool, args []string) {
+	host := registryOf(ts).Host
+	plain := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Host = host }}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Host != args[0]:
+			w.WriteHeader(http.StatusBadGateway)
+		case r.Method == http.MethodConnect:
+			tunnel(w, host)
+		default:
+			plain.ServeHTTP(w, r)
+		}
+	}))
+	ts.Defer(server.Close)
+	ts.Setenv("HTTP_PROXY", server.URL)
+	ts.Setenv("HTTPS_PROXY", server.URL)
+}
+
+// tunnel connects the two ends of a request.
+func tunnel(w http.ResponseWriter, host string) {
+	server, err := net.Dial("tcp", host)
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	defer server.Close()
+	client, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	fmt.Fprint(client, "HTTP/1.1 200 OK\r\n\r\n")
+	go func() { io.Copy(server, client); server.Close() }()
+	io.Copy(client, server)
 }
 
 // archives FILE TAG=VERSION... writes images as one OCI archive, compressed when the

@@ -80,6 +80,8 @@ func (s *Store) networkText(registry, ref string, err error) string {
 	var untrusted *tls.CertificateVerificationError
 	var network net.Error
 	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return fmt.Sprintf("registry %s speaks http, not https (to allow that, write server = %q into %s)", host, "http://"+host, file)
 	case errors.As(err, &untrusted):
 		return fmt.Sprintf("the certificate of registry %s is not trusted (to trust its authority, write ca = \"FILE\" into %s)", host, file)
 	case errors.Is(err, context.DeadlineExceeded):

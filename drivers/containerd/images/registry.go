@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -18,19 +20,33 @@ import (
 // and with the credentials of docker's config file.
 func (s *Store) resolver(ctx context.Context) resolver {
 	found := docker.NewResolver(docker.ResolverOptions{Hosts: func(name string) ([]docker.RegistryHost, error) {
-		options := config.HostOptions{Credentials: credentials}
+		options, configured := config.HostOptions{Credentials: credentials}, false
 		if s.config.HostsDir != "" {
 			options.HostDir = config.HostDirFromRoot(s.config.HostsDir)
+			_, err := os.Stat(filepath.Dir(s.hostsFile(name)))
+			configured = err == nil
+		}
+		plain := local(name) && !configured // what hosts.toml says counts
+		if plain {
+			options.UpdateClient = handshakeSoon
 		}
 		hosts, err := config.ConfigureHosts(ctx, options)(name)
-		s.wrap(hosts)
+		s.wrap(hosts, plain)
 		return hosts, err
 	}})
 	return resolver{found.(remotes.ResolverWithOptions)}
 }
 
-// wrap changes how requests to the hosts of a registry are sent.
-func (s *Store) wrap(hosts []docker.RegistryHost) {
+func handshakeSoon(c *http.Client) error {
+	if t, ok := c.Transport.(*http.Transport); ok {
+		t.TLSHandshakeTimeout = localHandshake
+	}
+	return nil
+}
+
+// wrap changes how requests to the hosts of a registry are sent. The last host may be
+// asked over plain http.
+func (s *Store) wrap(hosts []docker.RegistryHost, plain bool) {
 	hurried := map[string]bool{}
 	for i, host := range hosts {
 		hurried[host.Host] = i < len(hosts)-1
@@ -41,7 +57,11 @@ func (s *Store) wrap(hosts []docker.RegistryHost) {
 			continue
 		}
 		wrapped[host.Client] = true
-		host.Client.Transport = &patient{next: onlyRegistries{host.Client.Transport}, refused: &s.refused, hurried: hurried}
+		sends := host.Client.Transport
+		if plain {
+			sends = &plainLocal{next: sends, host: hosts[len(hosts)-1].Host}
+		}
+		host.Client.Transport = &patient{next: onlyRegistries{sends}, refused: &s.refused, hurried: hurried}
 	}
 }
 

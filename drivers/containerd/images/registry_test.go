@@ -3,11 +3,16 @@ package images_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -135,6 +140,33 @@ func TestRegistriesThatFail(t *testing.T) {
 	}
 }
 
+// A registry on the loopback may speak plain http, at any port; what hosts.toml says
+// counts.
+func TestLocalRegistriesMaySpeakPlainHTTP(t *testing.T) {
+	b := newBench(t)
+	image := drivertest.Image(t, v1.Config{})
+	for _, at := range []string{"127.0.0.1:0", loopback() + ":80", loopback() + ":443"} {
+		registry := drivertest.NewRegistryAt(t, at)
+		registry.Push(t, "bot:v1", image)
+		host := strings.TrimSuffix(registry.Host, ":80")
+		b.must(pull(b, host+"/bot:v1"))
+	}
+	registry := drivertest.NewRegistry(t)
+	registry.Push(t, "bot:v1", image)
+	_, port, _ := strings.Cut(registry.Host, ":")
+	b.must(pull(b, "localhost:"+port+"/bot:v1"))
+
+	b.hosts(registry.Host, `server = "https://`+registry.Host+`"`)
+	if err := pull(b, registry.Host+"/bot:v1"); err == nil || !strings.Contains(err.Error(), "speaks http, not https") {
+		t.Errorf("https was asked for: the error is %v", err)
+	}
+}
+
+// loopback is an address that no other test listens at.
+func loopback() string {
+	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), 1+rand.IntN(250), 1+rand.IntN(250))
+}
+
 // hosts writes the hosts.toml of a registry, and gives its path.
 func (b *bench) hosts(registry, text string) string {
 	b.t.Helper()
@@ -142,6 +174,66 @@ func (b *bench) hosts(registry, text string) string {
 	b.must(os.MkdirAll(filepath.Dir(file), 0o755))
 	b.must(os.WriteFile(file, []byte(text+"\n"), 0o644))
 	return file
+}
+
+// A server that does not know https may answer it in any way.
+func TestALocalServerThatHangsUpOnHTTPS(t *testing.T) {
+	b := newBench(t)
+	registry := drivertest.NewRegistry(t)
+	registry.Push(t, "bot:v1", drivertest.Image(t, v1.Config{}))
+	b.must(pull(b, hangsUpOnTLS(t, registry.Host)+"/bot:v1"))
+}
+
+// hangsUpOnTLS is the address of a server that passes plain connections on, and closes
+// others.
+func hangsUpOnTLS(t *testing.T, to string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait)
+	t.Cleanup(func() { listener.Close() })
+	serve := func(from net.Conn) {
+		defer from.Close()
+		first := make([]byte, 1)
+		if _, err := io.ReadFull(from, first); err != nil || first[0] == 0x16 { // a TLS handshake
+			return
+		}
+		server, err := net.Dial("tcp", to)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer server.Close()
+		serving.Go(func() { io.Copy(server, io.MultiReader(bytes.NewReader(first), from)); server.Close() })
+		io.Copy(from, server)
+	}
+	serving.Go(func() {
+		for {
+			from, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { serve(from) })
+		}
+	})
+	return listener.Addr().String()
+}
+
+// The error says which hosts.toml helps, and it does.
+func TestPlainHTTPElsewhere(t *testing.T) {
+	b := newBench(t)
+	mirror := drivertest.NewRegistry(t)
+	mirror.Push(t, "bot:v1", drivertest.Image(t, v1.Config{}))
+	file := b.hosts("registry.example.com", `server = "https://`+mirror.Host+`"`)
+	want := "registry " + mirror.Host + ` speaks http, not https (to allow that, write server = "http://` + mirror.Host + `" into ` + file + ")"
+	if err := pull(b, "registry.example.com/bot:v1"); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("the error is %v, want %q", err, want)
+	}
+	b.hosts("registry.example.com", `server = "http://`+mirror.Host+`"`)
+	b.must(pull(b, "registry.example.com/bot:v1"))
 }
 
 func TestACertificateThatIsNotTrusted(t *testing.T) {
