@@ -154,6 +154,26 @@ func TestFailedReplaceIsRolledBack(t *testing.T) {
 	}
 }
 
+func TestAnImageThatCannotRunStopsNothing(t *testing.T) {
+	w := newWorld(t)
+	w.Publish("unfit:v1", memory.Image{Digest: "sha256:u", Unfit: "it has no command"})
+	w.wish(workspace("bot", "agent:v1"))
+	w.mustApply()
+	w.wish(workspace("bot", "unfit:v1"), workspace("new", "unfit:v1"))
+	w.fault = &fault{at: -1}
+	if err := w.apply(); err == nil || strings.Contains(err.Error(), "brought back") {
+		t.Errorf("error: %v", err)
+	}
+	for _, call := range w.fault.calls {
+		if call == "StopTask" || call == "CreateVolume" {
+			t.Errorf("calls: %v", w.fault.calls)
+		}
+	}
+	if !strings.Contains(w.String(), `container bot: workspace bot, set s, image agent:v1@sha256:v1, task "running"`) || strings.Contains(w.String(), "new: map") {
+		t.Errorf("the host:\n%s", w)
+	}
+}
+
 func TestOneFailureStopsNoOther(t *testing.T) {
 	w := newWorld(t)
 	w.wish(workspace("a", "none:v1"), workspace("b", "agent:v1"), workspace("c", "exits:v1"))
@@ -259,7 +279,7 @@ func TestHistoryTellsWhatWasDone(t *testing.T) {
 		}
 	}
 	want := []string{
-		"pull image broken:v1: ", "create volume of bot from /data in broken:v1: ", "create container bot from broken:v1: ",
+		"pull image broken:v1: ", "check image broken:v1 for bot: ", "create volume of bot from /data in broken:v1: ", "create container bot from broken:v1: ",
 		"start bot: its command is not in the image",
 	}
 	if diff := cmp.Diff(want, steps); diff != "" {
@@ -366,7 +386,7 @@ var stories = map[string]story{
 // calls are the methods of the drivers that plans from specs need. Those that only
 // commands need fail in TestDataVerbsLoseNothing.
 var calls = []string{
-	"PullImage", "ImportImage", "ViewImage", "CreateVolume", "RestoreData", "PreserveData", "CreateContainer", "AdoptContainer",
+	"PullImage", "ImportImage", "ViewImage", "CreateVolume", "RestoreData", "PreserveData", "CheckImage", "CreateContainer", "AdoptContainer",
 	"UpdateLabels", "UpdateResources", "RestoreDescription", "StartTask", "Exited", "StopTask", "DeleteContainer", "ClaimRecord", "SaveRecord", "DeleteRecord",
 	"ViewSnapshot", "MigrateData", "DiscardData", "EmptyTrash", "AttachNetwork", "DetachNetwork", "CleanNetwork",
 }

@@ -25,6 +25,14 @@ type Runtime interface {
 	// ViewSnapshot mounts a root filesystem for reading while fn runs.
 	ViewSnapshot(ctx context.Context, s plan.MigrateData, fn func(root string) error) error
 
+	// CheckImage refuses what CreateContainer or StartTask would refuse, as far as
+	// that can be known before anything is made.
+	CheckImage(ctx context.Context, s plan.CheckImage) error
+
+	// CheckContainer refuses what StartTask would refuse. What carrel itself makes
+	// for a start, the network and the volume, is not its matter.
+	CheckContainer(ctx context.Context, s plan.CheckContainer) error
+
 	CreateContainer(ctx context.Context, s plan.CreateContainer) error
 	AdoptContainer(ctx context.Context, s plan.AdoptContainer) error
 	UpdateLabels(ctx context.Context, s plan.UpdateLabels) error

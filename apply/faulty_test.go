@@ -26,6 +26,14 @@ func (f faulty) ViewImage(ctx context.Context, s plan.CreateVolume, fn func(stri
 	return f.call("ViewImage", func() error { return f.Host.ViewImage(ctx, s, fn) })
 }
 
+func (f faulty) CheckImage(ctx context.Context, s plan.CheckImage) error {
+	return f.call("CheckImage", func() error { return f.Host.CheckImage(ctx, s) })
+}
+
+func (f faulty) CheckContainer(ctx context.Context, s plan.CheckContainer) error {
+	return f.call("CheckContainer", func() error { return f.Host.CheckContainer(ctx, s) })
+}
+
 func (f faulty) CreateContainer(ctx context.Context, s plan.CreateContainer) error {
 	return f.call("CreateContainer", func() error { return f.Host.CreateContainer(ctx, s) })
 }

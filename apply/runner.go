@@ -201,6 +201,10 @@ func (r *run) do(interrupted context.Context, workspace string, s plan.Step, his
 		return r.Network.DetachNetwork(ctx, s)
 	case plan.CleanNetwork:
 		return r.Network.CleanNetwork(ctx, s)
+	case plan.CheckImage:
+		return r.Runtime.CheckImage(ctx, s)
+	case plan.CheckContainer:
+		return r.Runtime.CheckContainer(ctx, s)
 	case plan.CreateContainer:
 		return r.Runtime.CreateContainer(ctx, s)
 	case plan.AdoptContainer:

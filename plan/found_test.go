@@ -168,7 +168,7 @@ func killed() *scene {
 }
 
 func TestDataThatAKilledReplaceDiscardedReturnsWithItsSpec(t *testing.T) {
-	if got := killed().text(); !strings.Contains(got, "1. take back discarded data of bot") || strings.Contains(got, "WARNING") {
+	if got := killed().text(); !strings.Contains(got, "2. take back discarded data of bot") || strings.Contains(got, "WARNING") {
 		t.Errorf("plan:\n%s", got)
 	}
 }

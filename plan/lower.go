@@ -13,7 +13,7 @@ import (
 // steps before it left. It decides nothing: it says how.
 //
 // The order is the same for all changes: the workspace is claimed; all that is
-// needed is fetched while the old process runs; what can change in place does;
+// needed is fetched and checked while the old process runs; what can change in place does;
 // the process ends; data is moved; the container is replaced; the process starts.
 // Its error is a step that the world refused.
 func lower(f decide.Frame, d decide.Decision, w *World) (Change, error) {
@@ -23,6 +23,7 @@ func lower(f decide.Frame, d decide.Decision, w *World) (Change, error) {
 	b.recordWish()
 	b.adopt()
 	b.fetch()
+	b.check()
 	b.update()
 	b.tidy()
 	b.endProcess()
@@ -74,6 +75,24 @@ func (b *builder) fetch() {
 	if file := b.Goal.Volume.Extract; file != "" {
 		b.add(ExtractData{Workspace: b.Name, File: file})
 	}
+}
+
+// check makes sure that what is to run can be started, before what runs is ended.
+// What ran before a change that failed comes back in any case.
+func (b *builder) check() {
+	ends := b.Goal.Process == decide.RestartProcess || b.Goal.Process == decide.PauseProcess
+	switch {
+	case b.frame.Back:
+	case b.Goal.Instance == decide.MakeInstance:
+		b.add(CheckImage{For: b.newContainer()})
+	case ends && b.Instance != nil && b.Instance.Task.Alive():
+		b.add(CheckContainer{Workspace: b.Name, Container: b.Instance.ID})
+	}
+}
+
+// newContainer is the step that makes the new container.
+func (b *builder) newContainer() CreateContainer {
+	return CreateContainer{Container: b.Name, Set: b.frame.Set.Name, Host: b.frame.Now.Host, Image: b.imageName(), Spec: *b.Desired}
 }
 
 func (b *builder) update() {
@@ -220,7 +239,7 @@ func (b *builder) replaceContainer() {
 			left.Moved = b.Desired.DataPath
 		}
 		b.discardRoot(left)
-		b.add(CreateContainer{Container: b.Name, Set: b.frame.Set.Name, Host: b.frame.Now.Host, Image: b.imageName(), Spec: *b.Desired})
+		b.add(b.newContainer())
 	}
 }
 

@@ -108,10 +108,11 @@ func TestTable(t *testing.T) {
       network.mode: none
       because: new
       1. pull image docker.io/library/bot:v1
-      2. create volume of bot from /data in docker.io/library/bot:v1
-      3. create container bot from docker.io/library/bot:v1
-      4. start bot
-      5. record bot
+      2. check image docker.io/library/bot:v1 for bot
+      3. create volume of bot from /data in docker.io/library/bot:v1
+      4. create container bot from docker.io/library/bot:v1
+      5. start bot
+      6. record bot
 `},
 		{"D, and preserved data", func(s *scene) {
 			s.none("R C V")
@@ -123,10 +124,11 @@ func TestTable(t *testing.T) {
       network.mode: none
       because: new
       because: its preserved data returns
-      1. restore data of bot from 2026-01-01T11:00:00Z
-      2. create container bot from docker.io/library/bot:v1
-      3. start bot
-      4. record bot
+      1. check image docker.io/library/bot:v1 for bot
+      2. restore data of bot from 2026-01-01T11:00:00Z
+      3. create container bot from docker.io/library/bot:v1
+      4. start bot
+      5. record bot
 `},
 		{"D C, ours", func(s *scene) { s.none("R") }, `Plan for set s on host h: 1 to update, 0 unchanged.
 
@@ -160,12 +162,13 @@ func TestTable(t *testing.T) {
       because: container bot exists and has no owner
       because: container bot keeps its data in its root filesystem
       1. adopt container bot as bot
-      2. stop bot within 10s
-      3. copy data of bot from /data in root filesystem rootfs-1
-      4. delete container bot
-      5. create container bot from docker.io/library/bot:v1
-      6. start bot
-      7. record bot
+      2. check image docker.io/library/bot:v1 for bot
+      3. stop bot within 10s
+      4. copy data of bot from /data in root filesystem rootfs-1
+      5. delete container bot
+      6. create container bot from docker.io/library/bot:v1
+      7. start bot
+      8. record bot
 `},
 		{"D C, a stranger's with data in a folder", func(s *scene) {
 			s.none("R V")
@@ -177,12 +180,13 @@ func TestTable(t *testing.T) {
       because: container bot exists and has no owner
       because: container bot keeps its data in /srv/bot, which stays as it is
       1. adopt container bot as bot
-      2. stop bot within 10s
-      3. copy data of bot from folder /srv/bot
-      4. delete container bot
-      5. create container bot from docker.io/library/bot:v1
-      6. start bot
-      7. record bot
+      2. check image docker.io/library/bot:v1 for bot
+      3. stop bot within 10s
+      4. copy data of bot from folder /srv/bot
+      5. delete container bot
+      6. create container bot from docker.io/library/bot:v1
+      7. start bot
+      8. record bot
 `},
 		{"D R C, a stranger's in the place of ours", func(s *scene) { s.strange("", "rootfs-1") },
 			"error: /specs/bot.yaml: container bot is not carrel's, and workspace bot has a volume on this host (delete or rename that container)\n"},
@@ -205,10 +209,11 @@ func TestTable(t *testing.T) {
       network.mode: none
       because: new
       because: root filesystem agent-bot is left of a container that is gone
-      1. copy data of bot from /data in root filesystem agent-bot
-      2. create container bot from docker.io/library/bot:v1
-      3. start bot
-      4. record bot
+      1. check image docker.io/library/bot:v1 for bot
+      2. copy data of bot from /data in root filesystem agent-bot
+      3. create container bot from docker.io/library/bot:v1
+      4. start bot
+      5. record bot
 `},
 		{"R C, and the data is to go", func(s *scene) {
 			s.none("D")
@@ -248,14 +253,15 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
 -/+ bot: replace (restarts; up to 10s down; DATA IS DELETED PERMANENTLY)
       user: (unset) -> 7
       because: preserveData is Never: its data is deleted
-      1. stop bot within 10s
-      2. discard data of bot
-      3. delete container bot
-      4. create volume of bot from /data in docker.io/library/bot:v1
-      5. create container bot from docker.io/library/bot:v1
-      6. start bot
-      7. remove discarded data of bot
-      8. record bot
+      1. check image docker.io/library/bot:v1 for bot
+      2. stop bot within 10s
+      3. discard data of bot
+      4. delete container bot
+      5. create volume of bot from /data in docker.io/library/bot:v1
+      6. create container bot from docker.io/library/bot:v1
+      7. start bot
+      8. remove discarded data of bot
+      9. record bot
 `},
 		{"D R C with a network", func(s *scene) {
 			s.network(spec.Port{Host: 80, Container: 8080, Protocol: "tcp"})
@@ -267,11 +273,12 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
       image: docker.io/library/bot:v1
       network.ports: :80->8080/tcp
       because: new
-      1. create volume of bot from /data in docker.io/library/bot:v1
-      2. create container bot from docker.io/library/bot:v1
-      3. attach network of bot with ports :80->8080/tcp
-      4. start bot
-      5. record bot
+      1. check image docker.io/library/bot:v1 for bot
+      2. create volume of bot from /data in docker.io/library/bot:v1
+      3. create container bot from docker.io/library/bot:v1
+      4. attach network of bot with ports :80->8080/tcp
+      5. start bot
+      6. record bot
 `},
 		{"D R C with a network, replaced", func(s *scene) {
 			s.network()
@@ -280,11 +287,12 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
 
 -/+ bot: replace (restarts; up to 10s down; data kept)
       user: (unset) -> 7
-      1. stop bot within 10s
-      2. delete container bot
-      3. create container bot from docker.io/library/bot:v1
-      4. start bot
-      5. record bot
+      1. check image docker.io/library/bot:v1 for bot
+      2. stop bot within 10s
+      3. delete container bot
+      4. create container bot from docker.io/library/bot:v1
+      5. start bot
+      6. record bot
 `},
 		{"D R C with a network and other ports", func(s *scene) {
 			s.network()
@@ -293,13 +301,14 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
 
 -/+ bot: replace (restarts; up to 10s down; data kept)
       network.ports: (unset) -> :80->8080/tcp
-      1. stop bot within 10s
-      2. delete container bot
-      3. create container bot from docker.io/library/bot:v1
-      4. detach network of bot
-      5. attach network of bot with ports :80->8080/tcp
-      6. start bot
-      7. record bot
+      1. check image docker.io/library/bot:v1 for bot
+      2. stop bot within 10s
+      3. delete container bot
+      4. create container bot from docker.io/library/bot:v1
+      5. detach network of bot
+      6. attach network of bot with ports :80->8080/tcp
+      7. start bot
+      8. record bot
 `},
 		{"R C with a network", func(s *scene) { s.network(); s.none("D") }, `Plan for set s on host h: 1 to delete, 0 unchanged.
 
@@ -324,9 +333,10 @@ Plan for set s on host h: 1 to replace, 0 unchanged.
       image: docker.io/library/bot:v1
       network.mode: none
       because: its container is missing
-      1. create container bot from docker.io/library/bot:v1
-      2. start bot
-      3. record bot
+      1. check image docker.io/library/bot:v1 for bot
+      2. create container bot from docker.io/library/bot:v1
+      3. start bot
+      4. record bot
 `},
 		{"R C", func(s *scene) { s.none("D") }, `Plan for set s on host h: 1 to delete, 0 unchanged.
 
@@ -412,11 +422,11 @@ func TestDecisions(t *testing.T) {
 			s.none("V")
 			s.now.Instances[0].CreatedAt = noon.Add(-2 * time.Hour)
 			s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-time.Hour)}}
-		}, []string{"bot: restart (restarts; up to 10s down)", "because: its volume is missing", "2. restore data of bot", "3. start bot"}},
+		}, []string{"bot: restart (restarts; up to 10s down)", "because: its volume is missing", "3. restore data of bot", "4. start bot"}},
 		{"volume discarded by a run that was cut short", func(s *scene) {
 			s.none("V")
 			s.now.Trash = []state.Trashed{{Workspace: "bot", At: noon}}
-		}, []string{"because: its volume is missing", "2. take back discarded data of bot", "3. start bot"}},
+		}, []string{"because: its volume is missing", "3. take back discarded data of bot", "4. start bot"}},
 		{"preserved data of another set", func(s *scene) {
 			s.none("R C V")
 			s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "t", At: noon}}
@@ -458,10 +468,10 @@ func TestDecisions(t *testing.T) {
 			s.now.Instances[0].Task = state.Task{}
 			s.want.Workspaces[0].User = "7"
 			s.want.Workspaces[0].AutoStart = false
-		}, []string{"user: (unset) -> 7", "1. delete container bot", "3. record bot"}},
+		}, []string{"user: (unset) -> 7", "2. delete container bot", "4. record bot"}},
 		{"replace keeps a task running that is not started by itself", func(s *scene) {
 			s.want.Workspaces[0].User, s.want.Workspaces[0].AutoStart = "7", false
-		}, []string{"4. start bot"}},
+		}, []string{"5. start bot"}},
 		{"moved tag", func(s *scene) {
 			s.want.Workspaces[0].ImagePullPolicy, s.now.Instances[0].Applied.ImagePullPolicy = spec.PullAlways, spec.PullAlways
 			s.now.Images["docker.io/library/bot:v1"] = state.Image{Name: "docker.io/library/bot:v1", Digest: "sha256:1", Source: "sha256:2"}
@@ -533,15 +543,15 @@ func TestDecisions(t *testing.T) {
 		{"a namespace gone under a process", func(s *scene) {
 			s.network()
 			s.now.Networks[0].Netns, s.now.Networks[0].Broken = 0, "its namespace is gone"
-		}, []string{"bot: restart (restarts; up to 10s down)", "because: its namespace is gone", "1. stop bot", "2. attach network of bot", "3. start bot"}},
+		}, []string{"bot: restart (restarts; up to 10s down)", "because: its namespace is gone", "2. stop bot", "3. attach network of bot", "4. start bot"}},
 		{"a process in another namespace", func(s *scene) {
 			s.network()
 			s.now.Instances[0].Task.Netns = 6
-		}, []string{"bot: restart (restarts; up to 10s down)", "because: its process is in another network namespace", "1. stop bot", "2. start bot"}},
+		}, []string{"bot: restart (restarts; up to 10s down)", "because: its process is in another network namespace", "2. stop bot", "3. start bot"}},
 		{"a network never attached", func(s *scene) {
 			s.network()
 			s.now.Networks = nil
-		}, []string{"bot: restart", "because: its network is not attached", "2. attach network of bot"}},
+		}, []string{"bot: restart", "because: its network is not attached", "3. attach network of bot"}},
 		{"after a reboot", func(s *scene) {
 			s.network()
 			s.now.Instances[0].Task = state.Task{}
@@ -555,7 +565,7 @@ func TestDecisions(t *testing.T) {
 		{"a network that is not wanted any more", func(s *scene) {
 			s.network()
 			s.want.Workspaces[0].Network.Mode = spec.NetworkHost
-		}, []string{"network.mode: cni -> host", "4. detach network of bot", "5. start bot"}},
+		}, []string{"network.mode: cni -> host", "5. detach network of bot", "6. start bot"}},
 		{"a port of another set", func(s *scene) {
 			s.network(spec.Port{Host: 80, Container: 80, Protocol: "tcp"})
 			s.now.Networks = append(s.now.Networks, state.Attachment{Workspace: "web", Set: "t",

@@ -52,6 +52,47 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("%s accepts no more requests before %s: %s (apply again then)", e.Registry, e.At.UTC().Format(time.RFC3339), e.Answer)
 }
 
+// CheckImage checks, while what ran before still runs, that a container can be
+// made of an image, and its process started, as far as image, spec and host tell.
+// It makes nothing.
+type CheckImage struct {
+	For CreateContainer // the step that it is the check of
+}
+
+func (s CheckImage) String() string {
+	return fmt.Sprintf("check image %s for %s", short(s.For.Image), s.For.Spec.Name)
+}
+
+// Role is Prepare.
+func (CheckImage) Role() Role { return Prepare }
+
+func (s CheckImage) simulate(w *World) error {
+	if _, here := w.image(s.For.Image); !here {
+		return fmt.Errorf("image %s is not here", s.For.Image)
+	}
+	return nil
+}
+
+// CheckContainer checks, before the process of a container is ended for a while,
+// that it can be started again: the host still has what the container mounts and
+// the devices that it was given. It changes nothing.
+type CheckContainer struct {
+	Workspace string
+	Container string
+}
+
+func (s CheckContainer) String() string {
+	return fmt.Sprintf("check that container %s can start again", s.Container)
+}
+
+// Role is Prepare.
+func (CheckContainer) Role() Role { return Prepare }
+
+func (s CheckContainer) simulate(w *World) error {
+	_, err := w.container(s.Container)
+	return err
+}
+
 // CreateContainer makes the container of a workspace, without a task.
 type CreateContainer struct {
 	Container string

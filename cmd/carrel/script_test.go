@@ -76,7 +76,7 @@ func params(t *testing.T, only []string) testscript.Params {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"archive": archive, "large-archive": largeArchive, "push": push, "login": requireLogin, "kill-task": killTask, "delete-container": deleteContainer,
+			"archive": archive, "large-archive": largeArchive, "push": push, "odd-archive": oddArchive, "odd-push": oddPush, "login": requireLogin, "kill-task": killTask, "delete-container": deleteContainer,
 			"foreign": foreign, "orphan": orphan, "inside": inside, "get": get, "listen": listen, "reboot": reboot, "pid": pidOf, "umount": unmount, "wait-log": waitLog, "wait-stopped": waitStopped,
 			"push-index": pushIndex, "answer": answer, "asked": asked, "proxy": proxy, "archives": archives, "archive-index": archiveIndex,
 			"own-containerd": ownContainerd, "end-containerd": endContainerd, "start-containerd": startContainerd,

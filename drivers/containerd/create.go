@@ -38,11 +38,7 @@ func (d *Driver) CreateContainer(ctx context.Context, s plan.CreateContainer) er
 	case !errdefs.IsNotFound(err):
 		return d.explain(err)
 	}
-	var sources []string
-	for _, m := range s.Spec.Mounts {
-		sources = append(sources, m.Source)
-	}
-	if err := d.present(sources); err != nil {
+	if err := d.present(sources(s.Spec)); err != nil {
 		return err
 	}
 	return d.WithImage(ctx, s.Image, func(ctx context.Context, image client.Image, pinned string) error {

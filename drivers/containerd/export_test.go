@@ -8,6 +8,7 @@ var (
 	Held       = unreclaimable
 	Counter    = counter
 	OwnGroups  = ownGroups
+	Matches    = matches // emulators, which this machine may not have
 
 	KernelLimits = kernelLimits
 	Differences  = differences

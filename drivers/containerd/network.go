@@ -134,6 +134,10 @@ func (d *Driver) ready(kept typeurl.Any) error {
 	if err := json.Unmarshal(kept.GetValue(), &s); err != nil {
 		return fmt.Errorf("its OCI spec cannot be read: %w", err)
 	}
+	return d.readyFor(s)
+}
+
+func (d *Driver) readyFor(s specs.Spec) error {
 	if s.Linux != nil {
 		for _, ns := range s.Linux.Namespaces {
 			if ns.Path != "" && !isNamespace(ns.Path) {

@@ -24,7 +24,7 @@ func (d *Decision) Stop() {
 // stopped.
 func (d *Decision) Start() {
 	switch {
-	case d.noInstance():
+	case d.cannotStart():
 	case !d.StoppedByUser() && d.Instance.Task.Status == state.TaskRunning:
 		d.Counted = Unchanged
 	default:
@@ -38,7 +38,7 @@ func (d *Decision) Start() {
 
 // Restart decides to restart the process of a workspace.
 func (d *Decision) Restart() {
-	if !d.noInstance() {
+	if !d.cannotStart() {
 		d.Action, d.Cost = ActionRestart, CostRestart
 		d.Goal = Goal{Record: RecordStarted, Process: RestartProcess, KeepTrash: true}
 	}
@@ -51,13 +51,16 @@ func (d *Decision) Pause() {
 		d.Counted = Unchanged
 		return
 	}
+	if d.cannotStart() { // afterwards
+		return
+	}
 	d.Action, d.Cost, d.Goal = ActionStop, CostRestart, Goal{Process: PauseProcess, KeepTrash: true}
 	d.Because("its data is copied")
 }
 
 // Resume decides to start the process of a workspace that was paused.
 func (d *Decision) Resume() {
-	if !d.noInstance() {
+	if !d.cannotStart() {
 		d.Action, d.Cost, d.Goal = ActionStart, CostNone, Goal{Process: RunProcess, KeepTrash: true}
 		d.Because("its data was copied")
 	}
@@ -72,13 +75,16 @@ func (d *Decision) Delete() {
 	}
 }
 
-// noInstance reports, with an error of the decision, that there is nothing to
-// start.
-func (d *Decision) noInstance() bool {
-	if d.Instance == nil {
+// cannotStart reports, with an error of the decision, that there is nothing to
+// start, or not the data that it needs.
+func (d *Decision) cannotStart() bool {
+	switch {
+	case d.Instance == nil:
 		d.Errors.Add(spec.Pos{}, "apply its spec, which creates one", "workspace %s has no container", d.Name)
+	case d.Data.Place == InVolume && !d.Data.Volume:
+		d.Errors.Add(spec.Pos{}, "carrel plan says what can be done", "the volume of workspace %s, %s, is missing", d.Name, d.Instance.Volume)
 	}
-	return d.Instance == nil
+	return len(d.Errors) > 0
 }
 
 // Restore decides to make the newest of some preserved data the volume.

@@ -47,7 +47,7 @@ func (s *Store) registryError(ref string, err error) error {
 			return told(err, "%s: %s", text, innermost(err))
 		}
 	}
-	return told(err, "image %s: %s", ref, err)
+	return told(err, "image %s: %s", ref, readable(err))
 }
 
 // statusText explains what a registry answered; "" when it did not answer.

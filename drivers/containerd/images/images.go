@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -137,7 +138,15 @@ func (s *Store) unpacked(ctx context.Context, name string) (client.Image, error)
 		err = image.Unpack(ctx, s.config.Snapshotter)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("image %s: unpack: %w", name, s.config.Explain(err))
+		return nil, fmt.Errorf("image %s: unpack: %w", name, s.config.Explain(readable(err)))
 	}
 	return image, nil
+}
+
+// readable says of an image whose configuration is no JSON that it is none.
+func readable(err error) error {
+	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+		return fmt.Errorf("it is not a container image: its configuration is not JSON (choose another image, or build it again): %w", syntax)
+	}
+	return err
 }

@@ -10,11 +10,14 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/containerd/containerd/v2/client"
+	core "github.com/containerd/containerd/v2/core/images"
 	continuity "github.com/containerd/continuity/fs"
 	"github.com/containerd/errdefs"
 	"github.com/moby/sys/user"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"carrel/plan"
 	"carrel/plan/state"
@@ -24,16 +27,29 @@ import (
 // gets the user that the workspace's process will have. Workspaces of one image
 // share the mount.
 func (s *Store) ViewImage(ctx context.Context, step plan.CreateVolume, fn func(root string, owner state.Owner) error) error {
-	v, err := s.views.take(step.Image, func() (*view, error) { return s.openView(ctx, step.Image) })
+	return s.View(ctx, step.Image, func(root string, image View) error {
+		owner, err := ownerIn(root, cmp.Or(step.User, image.Config.Config.User))
+		if err != nil {
+			return err
+		}
+		return fn(root, owner)
+	})
+}
+
+// View is an image whose root filesystem is mounted.
+type View struct {
+	Image  client.Image
+	Config ocispec.Image // the configuration of the image, for the platform of this host
+}
+
+// View mounts the root filesystem of an image for reading while fn runs.
+func (s *Store) View(ctx context.Context, name string, fn func(root string, image View) error) error {
+	v, err := s.views.take(name, func() (*view, error) { return s.openView(ctx, name) })
 	if err != nil {
 		return err
 	}
-	defer s.views.giveBack(step.Image)
-	owner, err := ownerIn(v.root, cmp.Or(step.User, v.user))
-	if err != nil {
-		return err
-	}
-	return fn(v.root, owner)
+	defer s.views.giveBack(name)
+	return fn(v.root, v.image)
 }
 
 // openView mounts an image. A lease keeps it until the view is closed.
@@ -42,8 +58,8 @@ func (s *Store) openView(ctx context.Context, name string) (*view, error) {
 	opened, closing, closed := make(chan *view), make(chan struct{}), make(chan error, 1)
 	go func() {
 		closed <- s.leased(ctx, func(ctx context.Context) error {
-			return s.viewing(ctx, name, func(root, user string) error {
-				opened <- &view{root: root, user: user, close: func() error { close(closing); return <-closed }}
+			return s.viewing(ctx, name, func(root string, image View) error {
+				opened <- &view{root: root, image: image, close: func() error { close(closing); return <-closed }}
 				<-closing
 				return nil
 			})
@@ -57,11 +73,14 @@ func (s *Store) openView(ctx context.Context, name string) (*view, error) {
 	}
 }
 
-// viewing mounts an image while fn runs. Fn gets the user that the image names.
-func (s *Store) viewing(ctx context.Context, name string, fn func(root, user string) error) error {
+// viewing mounts an image while fn runs.
+func (s *Store) viewing(ctx context.Context, name string, fn func(root string, image View) error) error {
 	image, err := s.unpacked(ctx, name)
 	if err != nil {
 		return err
+	}
+	if config, err := image.Config(ctx); err == nil && !core.IsConfigType(config.MediaType) {
+		return fmt.Errorf("image %s is not a container image: the type of its configuration is %s (choose another image)", name, config.MediaType)
 	}
 	whole, err := image.Spec(ctx)
 	if err != nil {
@@ -81,7 +100,7 @@ func (s *Store) viewing(ctx context.Context, name string, fn func(root, user str
 		return fmt.Errorf("view of image %s: %w", name, s.config.Explain(err))
 	}
 	defer CleanUp(ctx, func(ctx context.Context) error { return snapshots.Remove(ctx, key) })
-	return s.views.mounted(ctx, mounts, func(root string) error { return fn(root, whole.Config.User) })
+	return s.views.mounted(ctx, mounts, func(root string) error { return fn(root, View{image, whole}) })
 }
 
 // ownerIn looks up a user, and the group after a colon, by name or number, in

@@ -17,7 +17,7 @@ const viewLinger = time.Second
 // view is an image that is mounted for reading.
 type view struct {
 	root  string // where it is mounted
-	user  string // that the image names
+	image View
 	close func() error
 
 	users int

@@ -40,6 +40,7 @@ type Image struct {
 	Exits  *uint32    // its process ends at once with this code
 	Broken bool       // its process cannot be started
 }
+	Unfit  string     // why no container can be made of it; "" when one can
 
 const volumesDir = "/volumes"
 
@@ -133,6 +134,19 @@ func (h *Host) ViewSnapshot(_ context.Context, s plan.MigrateData, fn func(root 
 }
 
 // CreateContainer makes a container without a task.
+// CheckImage refuses an image that is unfit.
+func (h *Host) CheckImage(_ context.Context, s plan.CheckImage) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if why := h.image(s.For.Image).Unfit; why != "" {
+		return errors.New(why)
+	}
+	return h.step(s)
+}
+
+// CheckContainer needs a container.
+func (h *Host) CheckContainer(_ context.Context, s plan.CheckContainer) error { return h.do(s) }
+
 func (h *Host) CreateContainer(_ context.Context, s plan.CreateContainer) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
