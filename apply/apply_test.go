@@ -174,6 +174,29 @@ func TestAnImageThatCannotRunStopsNothing(t *testing.T) {
 	}
 }
 
+func TestWhatNeverRanDoesNotComeBack(t *testing.T) {
+	w := newWorld(t)
+	code := uint32(4)
+	w.Publish("prints:v1", memory.Image{Digest: "sha256:p", Exits: &code, Prints: []string{"no config", "\x1b[2Jgood bye"}})
+	for _, image := range []string{"broken:v1", "prints:v1"} {
+		w.wish(workspace("bot", image))
+		err := w.apply()
+		if err == nil || strings.Contains(err.Error(), "brought back") {
+			t.Errorf("%s: %v", image, err)
+		}
+		if image == "prints:v1" && !strings.Contains(err.Error(), `the task exited 4 at once, and printed last: "no config", "\x1b[2Jgood bye" (`) {
+			t.Errorf("error: %v", err)
+		}
+	}
+	w.wish(workspace("bot", "agent:v1"))
+	w.mustApply()
+	w.run(plan.Stop(w.Observe(w.want), "bot"))
+	w.wish(workspace("bot", "broken:v1"))
+	if err := w.apply(); err == nil || !strings.Contains(err.Error(), "the previous spec was brought back") {
+		t.Errorf("what ran did not come back: %v", err)
+	}
+}
+
 func TestOneFailureStopsNoOther(t *testing.T) {
 	w := newWorld(t)
 	w.wish(workspace("a", "none:v1"), workspace("b", "agent:v1"), workspace("c", "exits:v1"))

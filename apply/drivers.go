@@ -53,6 +53,10 @@ type Runtime interface {
 	// Exited waits until the task of a container ends or ctx is done. It
 	// reports how the task ended; false means that it still runs.
 	Exited(ctx context.Context, container string) (code uint32, exited bool, err error)
+
+	// LastOutput are the last lines that the process of a workspace printed, once
+	// it has ended. There may be none.
+	LastOutput(ctx context.Context, s plan.StartTask) []string
 }
 
 // Volumes keeps the data of workspaces as folders of the host.

@@ -2,6 +2,8 @@ package apply
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"carrel/plan"
 )
@@ -24,10 +26,31 @@ func (e *StepError) Unwrap() error { return e.Err }
 type ExitedError struct {
 	Workspace string
 	Code      uint32
+	Output    []string // the last lines that it printed
 }
 
 func (e *ExitedError) Error() string {
-	return fmt.Sprintf("the task exited %d at once (a workspace needs a process that keeps running; see its output in logs/%s.log of the state dir)", e.Code, e.Workspace)
+	return fmt.Sprintf("the task exited %d at once%s (a workspace needs a process that keeps running; see its output in logs/%s.log of the state dir)",
+		e.Code, lastOutput(e.Output), e.Workspace)
+}
+
+// maxLine is how much of a line of output an error has, in characters.
+const maxLine = 160
+
+// lastOutput is output of a program as a part of a line that terminals show safely.
+func lastOutput(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	quoted := make([]string, len(lines))
+	for i, line := range lines {
+		text := []rune(strings.TrimSpace(line))
+		if len(text) > maxLine {
+			text = append(text[:maxLine], '…')
+		}
+		quoted[i] = strconv.Quote(string(text))
+	}
+	return ", and printed last: " + strings.Join(quoted, ", ")
 }
 
 // RolledBackError is a change that failed after it had disturbed what ran. That

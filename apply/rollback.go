@@ -15,11 +15,11 @@ import (
 const noteTimeout = 10 * time.Second
 
 // disturbed reports whether a change that failed at a step took down what ran
-// before, or may have. A record that could not be written is no reason to take
+// before, or may have. What never ran need not come back. A record that could not be written is no reason to take
 // down what runs now: the next plan makes up for it.
 func disturbed(c plan.Change, failed int) bool {
 	role := c.Steps[failed].Role()
-	return c.Previous != nil && role != plan.Record && role != plan.Tidy &&
+	return c.Previous != nil && !c.Previous.NeverRan && role != plan.Record && role != plan.Tidy &&
 		slices.ContainsFunc(c.Steps[:failed+1], func(s plan.Step) bool { return s.Role() == plan.Disturb })
 }
 

@@ -259,7 +259,7 @@ func (r *run) start(ctx context.Context, s plan.StartTask, free func()) error {
 		return err
 	}
 	if exited {
-		return &ExitedError{Workspace: s.Workspace, Code: code}
+		return &ExitedError{Workspace: s.Workspace, Code: code, Output: r.Runtime.LastOutput(ctx, s)}
 	}
 	return nil
 }

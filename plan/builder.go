@@ -52,7 +52,7 @@ func (b *builder) remember() {
 	if applied == nil {
 		return
 	}
-	b.change.Previous = &Previous{Spec: *applied, Image: c.Image, Digest: c.Digest, Running: c.Task.Alive()}
+	b.change.Previous = &Previous{Spec: *applied, Image: c.Image, Digest: c.Digest, Running: c.Task.Alive(), NeverRan: b.NeverRan()}
 	if b.CutShort() {
 		b.change.Previous.Discarded = b.Data.Trash
 	}

@@ -95,6 +95,7 @@ type Previous struct {
 	Digest    string    // of the image
 	Discarded time.Time // when its data was put into the trash; zero when it was not
 	Running   bool
+	NeverRan  bool // as far as is known: its own creation failed
 }
 
 // Options are the choices a person has in planning.

@@ -130,3 +130,23 @@ func TestEmulatorsAreKnown(t *testing.T) {
 		}
 	}
 }
+
+func TestLastOutput(t *testing.T) {
+	b := shared(t)
+	name := b.load(image(t, v1.Config{}))
+	step := plan.StartTask{Workspace: "ends", Container: "ends"}
+	b.create("ends", name, func(w *spec.Workspace) { w.Command = []string{"/guest", "exit", "many\nlines\x1b\n\nof output"} })
+	for range 2 { // the second output follows the first one in the file
+		b.start("ends")
+		if code, exited, err := b.Exited(t.Context(), "ends"); err != nil || !exited || code != 1 {
+			t.Fatalf("exit %d, %v, %v", code, exited, err)
+		}
+		got := b.LastOutput(t.Context(), step)
+		if len(got) != 1 || !strings.Contains(got[0], "invalid syntax") {
+			t.Errorf("the last output is %q", got)
+		}
+	}
+	if got := b.LastOutput(t.Context(), plan.StartTask{Workspace: "none"}); len(got) > 0 {
+		t.Errorf("the last output of none is %q", got)
+	}
+}

@@ -49,6 +49,7 @@ type Driver struct {
 	// reading.
 	*images.Store
 	client *client.Client
+	starts starts
 }
 
 // Open connects. Its error says why containerd does not answer, and what to do.

@@ -105,6 +105,7 @@ func (d *Driver) start(ctx context.Context, s plan.StartTask, container client.C
 	if err != nil {
 		return err
 	}
+	d.starts.note(s.Workspace, file)
 	task, err := container.NewTask(ctx, cio.LogFile(file))
 	if err != nil {
 		return inBrief(d.explain(err))

@@ -28,6 +28,16 @@ func (s Subject) Applied() *spec.Workspace {
 	return nil
 }
 
+// NeverRan reports whether the instance is of a change that failed: it does not run,
+// and the record was never written with what it was made from.
+func (s Subject) NeverRan() bool {
+	c, r := s.Instance, s.Record
+	if c == nil || c.Task.Alive() || c.Applied == nil || r == nil {
+		return false
+	}
+	return r.Applied == nil || costOf(compare(*r.Applied, *c.Applied)) == CostReplace
+}
+
 // LastApplyFailed is a reason for a change. The record says how it failed: that is
 // left out, because the error of this change may be the same.
 const LastApplyFailed = "the last apply failed"

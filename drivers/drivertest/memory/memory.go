@@ -38,9 +38,10 @@ type Image struct {
 	Digest string
 	Data   plan.Files // what it has at the data path
 	Exits  *uint32    // its process ends at once with this code
+	Prints []string   // what its process prints before it ends
 	Broken bool       // its process cannot be started
-}
 	Unfit  string     // why no container can be made of it; "" when one can
+}
 
 const volumesDir = "/volumes"
 
@@ -133,7 +134,6 @@ func (h *Host) ViewSnapshot(_ context.Context, s plan.MigrateData, fn func(root 
 	return fn(s.Snapshot)
 }
 
-// CreateContainer makes a container without a task.
 // CheckImage refuses an image that is unfit.
 func (h *Host) CheckImage(_ context.Context, s plan.CheckImage) error {
 	h.mu.Lock()
@@ -147,6 +147,7 @@ func (h *Host) CheckImage(_ context.Context, s plan.CheckImage) error {
 // CheckContainer needs a container.
 func (h *Host) CheckContainer(_ context.Context, s plan.CheckContainer) error { return h.do(s) }
 
+// CreateContainer makes a container without a task.
 func (h *Host) CreateContainer(_ context.Context, s plan.CreateContainer) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -206,6 +207,13 @@ func (h *Host) Exited(_ context.Context, id string) (code uint32, exited bool, e
 		return 0, false, fmt.Errorf("container %s is not there", id)
 	}
 	return c.Task.ExitCode, c.Task.Status == state.TaskStopped, nil
+}
+
+// LastOutput is what an image prints whose process ends at once.
+func (h *Host) LastOutput(_ context.Context, s plan.StartTask) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.running[s.Container].Prints
 }
 
 // AttachNetwork gives a workspace a network, in the namespace that it has.
