@@ -14,7 +14,7 @@ import (
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v4"
 
 	"carrel/spec"
 )
