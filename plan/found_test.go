@@ -31,7 +31,7 @@ func TestAContainerInTheWayIsAnError(t *testing.T) {
 	newer.ID, newer.CreatedAt = "agent-bot", noon
 	s.now.Instances = append(s.now.Instances, newer)
 	s.options.AdoptPrefixes = []string{"agent-"}
-	want := "error: /specs/bot.yaml: container bot is in the way of a new one for workspace bot (delete or rename that container)\n"
+	want := "error: /specs/bot.yaml: container bot is in the way of a new one for workspace bot (save what is needed from that container and delete it, or choose another name)\n"
 	if got := s.text(); got != want {
 		t.Errorf("plan:\n%s", got)
 	}
@@ -253,6 +253,24 @@ func TestImportPreservesWhatAKilledReplaceDiscarded(t *testing.T) {
 	}
 	want := `extract data of bot from /backup.tar
 take back discarded data of bot
+preserve data of bot
+use extracted data as volume of bot
+note in the history of bot`
+	if got := steps(p.Changes[0]); got != want {
+		t.Errorf("steps:\n%s", got)
+	}
+}
+
+func TestImportPreservesWhatIsLeftOfAContainer(t *testing.T) {
+	s := inOrder()
+	s.none("C V")
+	s.now.Records[0].Container, s.now.Snapshots = "agent-bot", []string{"agent-bot"}
+	p, err := plan.Import(s.now, "bot", "/backup.tar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `extract data of bot from /backup.tar
+copy data of bot from /data in root filesystem agent-bot
 preserve data of bot
 use extracted data as volume of bot
 note in the history of bot`

@@ -195,23 +195,38 @@ func (b *builder) preserve() {
 	}
 }
 
-// moveData makes the volume from what the container keeps elsewhere.
+// moveData makes the volume from what the container keeps elsewhere, or from what is
+// left of one that is gone.
 func (b *builder) moveData() {
-	c := b.Instance
-	if c.Volume != "" {
+	switch c := b.Instance; {
+	case c == nil:
+		b.moveLeftover()
+	case c.Volume != "":
 		b.Because(fmt.Sprintf("container %s keeps its data in %s, which stays as it is", c.ID, c.Volume))
 		b.add(MigrateData{Workspace: b.Name, Folder: c.Volume, DataPath: "/"})
-		return
+	default:
+		b.Because(fmt.Sprintf("container %s keeps its data in its root filesystem", c.ID))
+		b.moved = b.dataPath()
+		b.add(MigrateData{Workspace: b.Name, Snapshot: c.Snapshot, DataPath: b.moved})
 	}
-	path := spec.Default().DataPath
+}
+
+func (b *builder) moveLeftover() {
+	b.Because(fmt.Sprintf("root filesystem %s is left of a container that is gone", b.Data.Leftover))
+	b.moved = b.dataPath()
+	b.add(MigrateData{Workspace: b.Name, Snapshot: b.Data.Leftover, DataPath: b.moved})
+}
+
+// dataPath is where the container has its data that is to become the volume. One
+// that was adopted has it where its spec said so then.
+func (b *builder) dataPath() string {
+	if was := b.Applied(); was != nil {
+		return was.DataPath
+	}
 	if b.Desired != nil {
-		path = b.Desired.DataPath
-	} else if was := b.Applied(); was != nil {
-		path = was.DataPath
+		return b.Desired.DataPath
 	}
-	b.Because(fmt.Sprintf("container %s keeps its data in its root filesystem", c.ID))
-	b.moved = path
-	b.add(MigrateData{Workspace: b.Name, Snapshot: c.Snapshot, DataPath: path})
+	return spec.Default().DataPath
 }
 
 // replaceContainer deletes the container, fills the volume, and makes the new
@@ -226,8 +241,7 @@ func (b *builder) replaceContainer() {
 	}
 	switch b.Goal.Volume.From {
 	case decide.FromLeftover:
-		b.Because(fmt.Sprintf("root filesystem %s is left of a container that is gone", b.Data.Leftover))
-		b.add(MigrateData{Workspace: b.Name, Snapshot: b.Data.Leftover, DataPath: b.Desired.DataPath})
+		b.moveLeftover()
 	case decide.FromArchive:
 		b.add(PlaceData{Workspace: b.Name})
 	case decide.FromImage:
@@ -235,8 +249,8 @@ func (b *builder) replaceContainer() {
 	}
 	if b.Goal.Instance == decide.MakeInstance {
 		left := Root{Key: b.Name} // of a container that is gone
-		if b.Goal.Volume.From == decide.FromLeftover && b.Data.Leftover == b.Name {
-			left.Moved = b.Desired.DataPath
+		if b.Data.Leftover == b.Name {
+			left.Moved = b.moved
 		}
 		b.discardRoot(left)
 		b.add(b.newContainer())

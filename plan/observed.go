@@ -63,13 +63,7 @@ func (o observed) subject(s decide.Subject) decide.Subject {
 func (o observed) data(s decide.Subject) decide.Data {
 	kept := o.preserved[s.Name]
 	d := decide.Data{Volume: o.volumes[s.Name], Preserved: kept.At, Owner: kept.Set, Others: o.others[s.Name], Trash: o.trash[s.Name]}
-	if len(o.left) > 0 {
-		for _, key := range o.frame.Aliases(s.Name) {
-			if o.left[key] && d.Leftover == "" {
-				d.Leftover = key
-			}
-		}
-	}
+	d.Leftover = o.leftover(s)
 	switch c := s.Instance; {
 	case c == nil:
 	case c.Volume == "":
@@ -80,6 +74,24 @@ func (o observed) data(s decide.Subject) decide.Data {
 		d.Place = decide.InFolder
 	}
 	return d
+}
+
+// leftover is the root filesystem that is left of the container of a workspace: of
+// the one that its record names, or else of one that it may have. It is "" when
+// nothing is left.
+func (o observed) leftover(s decide.Subject) string {
+	if len(o.left) == 0 {
+		return ""
+	}
+	if s.Record != nil && s.Instance == nil && o.left[s.Record.Container] {
+		return s.Record.Container
+	}
+	for _, key := range o.frame.Aliases(s.Name) {
+		if o.left[key] {
+			return key
+		}
+	}
+	return ""
 }
 
 // network says whether a network works, also for the process that runs: one that

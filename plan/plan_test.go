@@ -189,7 +189,7 @@ func TestTable(t *testing.T) {
       8. record bot
 `},
 		{"D R C, a stranger's in the place of ours", func(s *scene) { s.strange("", "rootfs-1") },
-			"error: /specs/bot.yaml: container bot is not carrel's, and workspace bot has a volume on this host (delete or rename that container)\n"},
+			"error: /specs/bot.yaml: container bot is not carrel's, and workspace bot has a volume on this host (save what is needed from that container and delete it, or choose another name)\n"},
 		{"R C, a stranger's in the place of ours", func(s *scene) { s.none("D"); s.strange("", "rootfs-1") }, `Plan for set s on host h: 1 to remove record, 0 unchanged.
 
   - bot: remove record (record removed; data preserved)
@@ -413,6 +413,29 @@ func TestDecisions(t *testing.T) {
 		{"volume lost", func(s *scene) { s.none("V") },
 			[]string{"error:", "the volume of workspace bot, /volumes/bot, is missing (mount or bring back what is missing"}},
 		{"volume and container lost", func(s *scene) { s.none("V C") }, []string{"error:", "the volume of workspace bot, /volumes/bot, is missing"}},
+		{"volume and adopted container lost, and its root filesystem left", func(s *scene) {
+			s.none("V C")
+			s.now.Records[0].Container, s.now.Snapshots = "agent-bot", []string{"agent-bot"}
+			s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-2 * time.Hour)}}
+			s.now.Records[0].CreatedAt = noon.Add(-time.Hour)
+		}, []string{"because: root filesystem agent-bot is left of a container that is gone", "1. copy data of bot from /data in root filesystem agent-bot", "2. create container bot"}},
+		{"the same, and its spec gone too", func(s *scene) {
+			s.none("V C D")
+			s.now.Records[0].Container, s.now.Snapshots = "agent-bot", []string{"agent-bot"}
+		}, []string{"bot: remove record (record removed; data preserved)", "1. copy data of bot from /data in root filesystem agent-bot", "2. preserve data of bot", "3. remove the record of bot"}},
+		{"the same, and nothing tells who described it", func(s *scene) {
+			s.none("V C D")
+			s.now.Records[0].Container, s.now.Records[0].Source, s.now.Snapshots = "agent-bot", "", []string{"agent-bot"}
+		}, []string{"Nothing to do", "note: bot stays: its record does not say what described it"}},
+		{"volume lost, and a root filesystem that may be its container's", func(s *scene) {
+			s.none("V C")
+			s.now.Snapshots = []string{"agent-bot"}
+		}, []string{"is missing (mount or bring back what is missing, or, if its data is in root filesystem agent-bot, pass --adopt-prefix agent-; only when the data is lost, begin with new data: carrel delete bot, then apply)"}},
+		{"an adopted container with its data elsewhere than its new spec", func(s *scene) {
+			s.none("V")
+			s.now.Instances[0].Volume, s.now.Instances[0].Snapshot = "", "rootfs-1"
+			s.want.Workspaces[0].DataPath = "/work"
+		}, []string{"dataPath: /data -> /work", "copy data of bot from /data in root filesystem rootfs-1"}},
 		{"volume lost, and data of long ago", func(s *scene) {
 			s.none("V")
 			s.now.Instances[0].CreatedAt = noon.Add(-time.Hour)

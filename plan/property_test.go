@@ -96,7 +96,8 @@ func checkPlan(t *testing.T, s *scene) {
 }
 
 // ambiguous reports whether the end depends on what a plan that was cut left:
-// two instances say that they are one workspace, one runs though its spec does not
+// two instances say that they are one workspace, or one and what is left of the one
+// that its record names, one runs though its spec does not
 // start it, which only its running tells, or data is to be discarded and the record
 // says that it is not.
 func (s *scene) ambiguous() bool {
@@ -110,6 +111,9 @@ func (s *scene) ambiguous() bool {
 		}
 	}
 	for _, r := range s.now.Records {
+		if named[r.Workspace] > 0 && slices.Contains(s.now.Snapshots, r.Container) {
+			return true
+		}
 		for _, w := range s.want.Workspaces {
 			if w.Name == r.Workspace && w.PreserveData == spec.PreserveNever && r.Applied != nil &&
 				(r.Applied.PreserveData != spec.PreserveNever || specText(&w) == specText(r.Applied)) {

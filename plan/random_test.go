@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"carrel/plan"
@@ -189,7 +190,8 @@ func (r random) data(now *state.State, name string) {
 		now.Trash = append(now.Trash, state.Trashed{Workspace: name, At: r.before()})
 	}
 	for _, key := range []string{name, "agent-" + name} {
-		if r.often(15) {
+		used := slices.ContainsFunc(now.Instances, func(c state.Instance) bool { return c.Snapshot == key })
+		if r.often(15) && !used {
 			now.Snapshots = append(now.Snapshots, key)
 		}
 	}

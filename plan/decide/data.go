@@ -35,7 +35,7 @@ const (
 // which it is done.
 type VolumeGoal struct {
 	Extract string            // an archive is unpacked first, beside the volume
-	Move    bool              // what the instance keeps elsewhere becomes the volume; a volume that is there is preserved
+	Move    bool              // what the instance, or what is left of it, keeps elsewhere becomes the volume; a volume that is there is preserved
 	Recover bool              // what a killed change discarded becomes the volume; a volume that is there is preserved
 	Away    Away              // what becomes of the volume
 	From    Source            // what the volume is made from
@@ -93,6 +93,8 @@ func (f Frame) fill(d *Decision) VolumeGoal {
 // fillAnew says what a volume is made from that is not there.
 func (d *Decision) fillAnew() VolumeGoal {
 	switch {
+	case d.ownLeftover():
+		return VolumeGoal{From: FromLeftover}
 	case !d.Data.Preserved.IsZero():
 		d.Because("its preserved data returns")
 		return VolumeGoal{From: FromPreserved, Chosen: []state.Preserved{{Workspace: d.Name, Set: d.Data.Owner, At: d.Data.Preserved}}}
@@ -103,6 +105,18 @@ func (d *Decision) fillAnew() VolumeGoal {
 	}
 	return VolumeGoal{From: FromImage}
 }
+
+// ownLeftover reports whether what is left of an instance counts more than preserved
+// data: the record says that it is of this workspace, and the preserved data is older.
+// Newer data is what an earlier run has made of it.
+func (s Subject) ownLeftover() bool {
+	left, r := s.Data.Leftover, s.Record
+	return left != "" && r != nil && left == r.Container && !s.Data.Preserved.After(r.CreatedAt)
+}
+
+// onlyLeftover reports whether the data of a workspace is in nothing but what is left
+// of its instance.
+func (s Subject) onlyLeftover() bool { return s.Instance == nil && !s.Data.Volume && s.ownLeftover() }
 
 // unfinished reports whether data was discarded by a change that did not complete,
 // and whose instance is gone.
@@ -152,7 +166,7 @@ func (d *Decision) setAside() VolumeGoal {
 	}
 	switch {
 	case policy == spec.PreserveAlways:
-		return VolumeGoal{Move: within, Away: PreserveVolume}
+		return VolumeGoal{Move: within || d.onlyLeftover(), Away: PreserveVolume}
 	case d.Data.Volume:
 		d.dataLoss(policy)
 		return VolumeGoal{Away: DiscardVolume}

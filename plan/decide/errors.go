@@ -38,11 +38,9 @@ func (f Frame) impossible(s Subject) (errs spec.Errors) {
 	case c != nil && c.Unreadable != "":
 		errs.Add(name, "", "container %s: %s", c.ID, c.Unreadable)
 	case c != nil && c.Workspace == "" && c.Applied == nil && s.Data.Volume:
-		errs.Add(name, "delete or rename that container", "container %s is not carrel's, and workspace %s has a volume on this host", c.ID, s.Name)
+		errs.Add(name, freeName, "container %s is not carrel's, and workspace %s has a volume on this host", c.ID, s.Name)
 	case s.volumeLost():
-		errs.Add(name,
-			fmt.Sprintf("mount or bring back what is missing, or take preserved data with carrel data restore %s, or delete the workspace and start again with carrel delete %s", s.Name, s.Name),
-			"the volume of workspace %s, %s/%s, is missing", s.Name, f.Now.VolumesDir, s.Name)
+		errs.Add(name, f.regain(s), "the volume of workspace %s, %s/%s, is missing", s.Name, f.Now.VolumesDir, s.Name)
 	}
 	return errs
 }
@@ -66,6 +64,25 @@ func (f Frame) wrongMounts(w spec.Workspace, errs *spec.Errors) {
 				"%s is within %s, which is mounted read-only from %s, and that has no such path", p.Target, p.Within.Target, p.Within.Source)
 		}
 	}
+}
+
+// freeName is what to do about a container that carrel did not make: its data may be
+// in it, and nowhere else.
+const freeName = "save what is needed from that container and delete it, or choose another name"
+
+// regain is what to do about a volume that is missing, in the order in which a person
+// should try it. It names only data that there is.
+func (f Frame) regain(s Subject) string {
+	ways := "mount or bring back what is missing"
+	for _, key := range f.Now.Snapshots {
+		if prefix, of := strings.CutSuffix(key, s.Name); of {
+			ways += fmt.Sprintf(", or, if its data is in root filesystem %s, pass --adopt-prefix %s", key, prefix)
+		}
+	}
+	if !s.Data.Preserved.IsZero() || s.Data.Others != "" {
+		ways += fmt.Sprintf(", or take preserved data with carrel data restore %s", s.Name)
+	}
+	return ways + fmt.Sprintf("; only when the data is lost, begin with new data: carrel delete %s, then apply", s.Name)
 }
 
 func at(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
@@ -106,7 +123,7 @@ func (f Frame) fetchImage(d *Decision) {
 		d.Goal.Fetch = FetchPull
 	}
 	if d.inWay != nil {
-		d.Errors.Add(w.At("metadata.name"), "delete or rename that container",
+		d.Errors.Add(w.At("metadata.name"), freeName,
 			"container %s is in the way of a new one for workspace %s", d.inWay.ID, d.Name)
 	}
 }

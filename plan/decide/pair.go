@@ -180,7 +180,7 @@ func (x index) find(s Subject) (chosen *state.Instance, notes []string) {
 	for _, other := range labelled {
 		if other != chosen {
 			x.claimed[other.ID] = true
-			notes = append(notes, fmt.Sprintf("container %s also says that it is %s; %s is used (delete the one that is not wanted)", other.ID, s.Name, chosen.ID))
+			notes = append(notes, fmt.Sprintf("container %s also says that it is %s; %s is used (look at its data, then delete the one that is not wanted)", other.ID, s.Name, chosen.ID))
 		}
 	}
 	if chosen == nil && s.Desired != nil {

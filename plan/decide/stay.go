@@ -15,7 +15,7 @@ func (f Frame) stays(s Subject) (why, several, otherwise string) {
 	source := s.Record.Source
 	covered := f.Set.Covers(source)
 	switch {
-	case source == "" && s.Instance == nil && !s.Data.Volume:
+	case source == "" && s.Instance == nil && !s.Data.Volume && !s.onlyLeftover():
 		return "", "", "" // there is only the record
 	case source == "":
 		return "its record does not say what described it", "their records do not say what described them", "describe it, or run"

@@ -112,7 +112,7 @@ func (d *Decision) swap(goal VolumeGoal) {
 			"container %s of workspace %s does not have its data in a volume", d.Instance.ID, d.Name)
 		return
 	}
-	goal.Recover, goal.Away = d.CutShort() || d.unfinished(), PreserveVolume
+	goal.Recover, goal.Move, goal.Away = d.CutShort() || d.unfinished(), d.onlyLeftover(), PreserveVolume
 	d.Action, d.Cost, d.Goal = ActionSwap, CostNone, Goal{Volume: goal, Returns: true}
 	if d.Instance != nil && d.Instance.Task.Alive() {
 		d.Cost, d.Goal.Process = CostRestart, RestartProcess
