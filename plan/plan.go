@@ -172,10 +172,13 @@ func lowerAll(f decide.Frame, decisions iter.Seq[decide.Decision]) (p Plan, errs
 func (p Plan) Empty() bool { return len(p.Changes) == 0 }
 
 // Deletes are the workspaces that the plan takes away.
-func (p Plan) Deletes() []string {
+func (p Plan) Deletes() []string { return p.names(Change.Deletes) }
+
+// names are the workspaces of some changes.
+func (p Plan) names(of func(Change) bool) []string {
 	var names []string
 	for _, c := range p.Changes {
-		if c.Deletes() {
+		if of(c) {
 			names = append(names, c.Workspace)
 		}
 	}
@@ -189,15 +192,16 @@ func (p Plan) MassDelete() bool {
 	return n >= 3 && 2*n > p.Owned
 }
 
-// Losses are the workspaces whose data the plan deletes.
+// Losses are the workspaces whose data the plan deletes although nobody has asked for
+// just that: such a plan needs a flag of its own.
 func (p Plan) Losses() []string {
-	var names []string
-	for _, c := range p.Changes {
-		if c.Cost == decide.CostDataAtRisk {
-			names = append(names, c.Workspace)
-		}
-	}
-	return names
+	return p.names(func(c Change) bool { return c.Cost == decide.CostDataAtRisk && c.Action != decide.ActionDiscard })
+}
+
+// Discards are the workspaces whose preserved data the plan deletes. That is all that
+// such a plan is for, so that its approval is enough.
+func (p Plan) Discards() []string {
+	return p.names(func(c Change) bool { return c.Action == decide.ActionDiscard })
 }
 
 func byWorkspace(a, b Change) int { return cmp.Compare(a.Workspace, b.Workspace) }

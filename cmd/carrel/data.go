@@ -142,6 +142,7 @@ func dataRmCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm NAME",
 		Short: "Delete preserved data of a workspace permanently",
+		Long:  "Delete preserved data permanently, after approval (--yes). It never deletes the volume of a workspace: carrel delete preserves that first.",
 		Args:  cobra.ExactArgs(1),
 	}
 	o := applyFlags(cmd)
@@ -149,7 +150,6 @@ func dataRmCommand(host *drivers.Config) *cobra.Command {
 	yes := cmd.Flags().Bool("yes", false, "do not ask for approval; the same as --auto-approve")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		o.approve = o.approve || *yes
-		o.dataLoss = true // deleting data is the purpose of this command
 		return change(cmd, *host, *o, spec.Set{}, func(now state.State) (plan.Plan, error) { return plan.Discard(now, names[0], *at) })
 	}
 	return cmd

@@ -187,6 +187,9 @@ func warnings(p plan.Plan) []string {
 	if losses := p.Losses(); len(losses) > 0 {
 		lines = append(lines, fmt.Sprintf("this deletes data of %s permanently (it needs --allow-data-loss)", strings.Join(losses, ", ")))
 	}
+	if discards := p.Discards(); len(discards) > 0 {
+		lines = append(lines, fmt.Sprintf("this deletes preserved data of %s permanently", strings.Join(discards, ", ")))
+	}
 	if p.MassDelete() {
 		lines = append(lines, fmt.Sprintf("this deletes %d of the %d workspaces of set %s (it needs --allow-mass-delete)",
 			len(p.Deletes()), p.Owned, p.Set))
