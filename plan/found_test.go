@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"carrel/plan"
+	"carrel/plan/report"
 	"carrel/plan/state"
 	"carrel/spec"
 )
@@ -258,6 +261,108 @@ use extracted data as volume of bot
 note in the history of bot`
 	if got := steps(p.Changes[0]); got != want {
 		t.Errorf("steps:\n%s", got)
+	}
+}
+
+// whole is the text of the plan of a command.
+func whole(p plan.Plan, err error) string {
+	if err != nil {
+		return "error: " + err.Error() + "\n"
+	}
+	text, _, _ := strings.Cut(report.OfPlan(p).Text(), "\nplan ")
+	return text
+}
+
+func TestDataOfAWorkspaceThatNobodyDescribes(t *testing.T) {
+	s := inOrder()
+	s.none("R C V")
+	s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-time.Hour)}}
+	volume := []state.Volume{{Workspace: "bot", Path: "/volumes/bot"}}
+	for _, test := range []struct {
+		name      string
+		preserved bool
+		volumes   []state.Volume
+		plan      func(state.State) (plan.Plan, error)
+		want      string
+	}{
+		{"restore", true, nil, func(now state.State) (plan.Plan, error) { return plan.Restore(now, "bot", "") },
+			"error: this host has no workspace bot whose volume the data could be (apply its spec first: the newest data that its set preserved returns by itself, and then data restore takes other data)\n"},
+		{"import", true, nil, func(now state.State) (plan.Plan, error) { return plan.Import(now, "bot", "/backup.tar") },
+			`Plan for set s on host h: 1 to swap data, 0 unchanged.
+
+  ~ bot: swap data
+      because: there is no such workspace here yet: it begins with this data when its spec is applied
+      1. extract data of bot from /backup.tar
+      2. use extracted data as volume of bot
+      3. preserve data of bot
+      4. note in the history of bot
+`},
+		{"import, and a volume", false, volume, func(now state.State) (plan.Plan, error) { return plan.Import(now, "bot", "/backup.tar") },
+			`Plan for host h: 1 to swap data, 0 unchanged.
+
+  ~ bot: swap data
+      because: there is no such workspace here yet: it begins with this data when its spec is applied
+      1. extract data of bot from /backup.tar
+      2. preserve data of bot
+      3. use extracted data as volume of bot
+      4. preserve data of bot
+      5. note in the history of bot
+`},
+		{"delete", false, volume, func(now state.State) (plan.Plan, error) { return plan.Delete(now, "bot") },
+			`Plan for host h: 1 to clean, 0 unchanged.
+
+  ~ bot: clean
+      because: no workspace has its volume
+      1. preserve data of bot
+      2. note in the history of bot
+`},
+		{"remove", false, volume, func(now state.State) (plan.Plan, error) { return plan.Discard(now, "bot", "") },
+			"error: no data of bot is preserved, but a volume is there that no workspace has (carrel delete bot preserves it)\n"},
+		{"remove what is preserved", true, nil, func(now state.State) (plan.Plan, error) { return plan.Discard(now, "bot", "") },
+			`WARNING: this deletes preserved data of bot permanently
+Plan for set s on host h: 1 to discard data, 0 unchanged.
+
+  - bot: discard data (DATA IS DELETED PERMANENTLY)
+      1. discard data of bot preserved at 2026-01-01T11:00:00Z
+      2. remove discarded data of bot
+      3. note in the history of bot
+`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			now := s.now
+			now.Volumes = test.volumes
+			if !test.preserved {
+				now.Preserved = nil
+			}
+			if diff := cmp.Diff(test.want, whole(test.plan(now))); diff != "" {
+				t.Errorf("plan (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestImportedDataIsForTheSetThatFirstDescribesIt(t *testing.T) {
+	s := inOrder()
+	s.none("R C V")
+	p, err := plan.Import(s.now, "bot", "/backup.tar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := plan.NewWorld(s.now)
+	carryOut(t, w, p)
+	s.now = w.State()
+	if got := s.text(); !strings.Contains(got, "because: its preserved data returns") {
+		t.Errorf("plan:\n%s", got)
+	}
+}
+
+func TestPreservedDataIsNotRemovedWithDataThatAKilledReplaceDiscarded(t *testing.T) {
+	s := killed()
+	s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-2 * time.Hour)}}
+	_, err := plan.Discard(s.now, "bot", "")
+	want := "the last change of bot did not complete, and its data may be needed (apply its spec first, which completes that)"
+	if err == nil || err.Error() != want {
+		t.Errorf("error: %v", err)
 	}
 }
 

@@ -244,6 +244,9 @@ func (b *builder) replaceContainer() {
 		b.moveLeftover()
 	case decide.FromArchive:
 		b.add(PlaceData{Workspace: b.Name})
+		if b.Goal.Volume.Aside {
+			b.preserve()
+		}
 	case decide.FromImage:
 		b.add(CreateVolume{Workspace: b.Name, Image: b.imageName(), DataPath: b.Desired.DataPath, User: b.Desired.User})
 	}

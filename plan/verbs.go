@@ -32,7 +32,13 @@ func Restart(now state.State, names ...string) (Plan, error) {
 // Delete plans to delete workspaces, whatever the specs say: a spec that still
 // describes one creates it again at the next apply.
 func Delete(now state.State, names ...string) (Plan, error) {
-	return each(now, names, (*decide.Decision).Delete)
+	owners := ownersOf(now)
+	for _, v := range now.Volumes {
+		if _, owned := owners[v.Workspace]; !owned {
+			owners[v.Workspace] = setOf(now, v.Workspace)
+		}
+	}
+	return eachOf(owners, now, names, (*decide.Decision).Delete)
 }
 
 // Pause plans to end the task of a workspace for a while: if nobody resumes it,
@@ -76,8 +82,11 @@ func Discard(now state.State, name, moment string) (Plan, error) {
 // each plans for workspaces by their names. Those of one call are of one set, or
 // the plan could not say whose it is.
 func each(now state.State, names []string, decision func(*decide.Decision)) (Plan, error) {
+	return eachOf(ownersOf(now), now, names, decision)
+}
+
+func eachOf(owners map[string]string, now state.State, names []string, decision func(*decide.Decision)) (Plan, error) {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
-	owners := ownersOf(now)
 	var errs spec.Errors
 	var known []string
 	for _, name := range names {
@@ -99,14 +108,26 @@ func each(now state.State, names []string, decision func(*decide.Decision)) (Pla
 
 // ofData plans for the data of one workspace, which may be gone.
 func ofData(now state.State, name string, decision func(*decide.Decision)) (Plan, error) {
-	last := "" // the set of the newest data that is preserved
-	for _, kept := range now.Preserved {
-		if kept.Workspace == name {
-			last = kept.Set
+	set := cmp.Or(ownersOf(now)[name], setOf(now, name))
+	return decided(decide.Frame{Set: spec.Set{Name: set}, Now: now, Named: []string{name}}, decision)
+}
+
+// setOf is the set of a workspace that this host does not have: of its record on
+// another host, or of its newest preserved data. It is "" when nothing tells: what is
+// preserved of it then is for the set that first describes it.
+func setOf(now state.State, name string) string {
+	for _, r := range now.Records {
+		if r.Workspace == name {
+			return r.Set
 		}
 	}
-	set := cmp.Or(ownersOf(now)[name], last, spec.DefaultSet)
-	return decided(decide.Frame{Set: spec.Set{Name: set}, Now: now, Named: []string{name}}, decision)
+	newest := state.Preserved{}
+	for _, kept := range now.Preserved {
+		if kept.Workspace == name && kept.At.After(newest.At) {
+			newest = kept
+		}
+	}
+	return newest.Set
 }
 
 // decided is the plan of the decisions about the workspaces that a person named.

@@ -39,6 +39,7 @@ type VolumeGoal struct {
 	Recover bool              // what a killed change discarded becomes the volume; a volume that is there is preserved
 	Away    Away              // what becomes of the volume
 	From    Source            // what the volume is made from
+	Aside   bool              // what it is made from is preserved: there is no workspace yet that could have it
 	Forget  bool              // the chosen preserved data is deleted
 	Chosen  []state.Preserved // what is restored, or deleted
 }

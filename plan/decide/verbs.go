@@ -67,8 +67,15 @@ func (d *Decision) Resume() {
 }
 
 // Delete decides to delete a workspace, whatever the specs say: a spec that
-// still describes it creates it again at the next apply.
+// still describes it creates it again at the next apply. Of a volume that no
+// workspace has, it makes preserved data.
 func (d *Decision) Delete() {
+	if !d.exists() {
+		d.Action, d.Cost = ActionClean, CostNone
+		d.Because("no workspace has its volume")
+		d.Goal = Goal{Process: StopProcess, Volume: VolumeGoal{Away: PreserveVolume}}
+		return
+	}
 	d.remove("")
 	if r := d.Record; r != nil && strings.HasPrefix(r.Source, "/") && !r.Gone {
 		d.Notes = append(d.Notes, fmt.Sprintf("%s is still there: if it describes %s, the next apply, or the agent that watches it, creates it again (remove it there first, or use carrel stop)", r.Source, d.Name))
@@ -87,19 +94,37 @@ func (d *Decision) cannotStart() bool {
 	return len(d.Errors) > 0
 }
 
+// exists reports whether this host has the workspace. Without a record and an
+// instance, nothing would say whose a volume is.
+func (d *Decision) exists() bool { return d.Record != nil || d.Instance != nil }
+
 // Restore decides to make the newest of some preserved data the volume.
 func (d *Decision) Restore(kept []state.Preserved) {
+	if !d.exists() {
+		d.Errors.Add(spec.Pos{}, "apply its spec first: the newest data that its set preserved returns by itself, and then data restore takes other data",
+			"this host has no workspace %s whose volume the data could be", d.Name)
+		return
+	}
 	d.swap(VolumeGoal{From: FromPreserved, Chosen: kept[len(kept)-1:]})
 }
 
 // Import decides to make an archive the volume. It is unpacked before anything
-// is stopped.
+// is stopped. Of a workspace that is not there yet, it becomes preserved data: the
+// workspace begins with that, and until then it can be listed and deleted.
 func (d *Decision) Import(file string) {
-	d.swap(VolumeGoal{Extract: file, From: FromArchive})
+	goal := VolumeGoal{Extract: file, From: FromArchive, Aside: !d.exists()}
+	d.swap(goal)
+	if goal.Aside {
+		d.Because("there is no such workspace here yet: it begins with this data when its spec is applied")
+	}
 }
 
 // Discard decides to delete preserved data.
 func (d *Decision) Discard(kept []state.Preserved) {
+	if d.CutShort() || d.unfinished() {
+		d.Errors.Add(spec.Pos{}, "apply its spec first, which completes that", "the last change of %s did not complete, and its data may be needed", d.Name)
+		return
+	}
 	d.Action, d.Cost = ActionDiscard, CostDataAtRisk
 	d.Goal.Volume = VolumeGoal{Forget: true, Chosen: kept}
 }
@@ -136,6 +161,8 @@ func (d *Decision) Choose(all []state.Preserved, moment string) []state.Preserve
 		}
 	}
 	switch {
+	case len(own) == 0 && d.Data.Volume && !d.exists():
+		d.Errors.Add(spec.Pos{}, "carrel delete "+d.Name+" preserves it", "no data of %s is preserved, but a volume is there that no workspace has", d.Name)
 	case len(own) == 0:
 		d.Errors.Add(spec.Pos{}, "carrel data ls lists all", "no data of %s is preserved", d.Name)
 	case moment == "":

@@ -161,7 +161,10 @@ func symbol(a decide.Action) string {
 }
 
 func summary(p plan.Plan) string {
-	where := fmt.Sprintf("set %s on host %s", p.Set, p.Host)
+	where := "host " + p.Host // of data that no set has
+	if p.Set != "" {
+		where = fmt.Sprintf("set %s on host %s", p.Set, p.Host)
+	}
 	rest := ""
 	if p.Elsewhere > 0 {
 		rest = fmt.Sprintf(", %d on other hosts", p.Elsewhere)

@@ -27,7 +27,7 @@ const (
 	StateStoppedByUser State = "stopped by user" // carrel stop, until carrel start
 	StateMissing       State = "missing"         // its container is gone
 	StateOrphan        State = "orphan"          // no record knows it
-	StateDeleted       State = "deleted"         // only its preserved data is left
+	StateDeleted       State = "deleted"         // only its data is left: preserved, or a volume that no workspace has
 	StateNotObserved   State = "not observed"    // no agent has reported its host
 )
 
@@ -77,7 +77,7 @@ type Status struct {
 }
 
 // Statuses are the workspaces of the observed host, by name: all that have a
-// record, a container that carrel manages, or preserved data.
+// record, a container that carrel manages, or data.
 func Statuses(now state.State) []Status {
 	byName := map[string]*Status{}
 	of := func(name string) *Status {
@@ -97,9 +97,8 @@ func Statuses(now state.State) []Status {
 		}
 	}
 	for _, v := range now.Volumes {
-		if s := byName[v.Workspace]; s != nil {
-			s.Volume = v.Path
-		}
+		s := of(v.Workspace)
+		s.State, s.Volume = cmp.Or(s.State, StateDeleted), v.Path
 	}
 	for _, a := range now.Networks {
 		if s := byName[a.Workspace]; s != nil {
