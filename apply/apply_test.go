@@ -328,6 +328,13 @@ func with(image string, change func(*spec.Workspace)) spec.Workspace {
 	return w
 }
 
+// renamed is bot under the name robot.
+func renamed(image string, change func(*spec.Workspace)) spec.Workspace {
+	w := with(image, change)
+	w.Name, w.RenamedFrom = "robot", "bot"
+	return w
+}
+
 func onCNI(w *spec.Workspace)   { w.Network.Mode = spec.NetworkCNI }
 func forgets(w *spec.Workspace) { w.PreserveData = spec.PreserveNever }
 
@@ -398,6 +405,17 @@ var stories = map[string]story{
 	"other ports":            {wishes: [][]spec.Workspace{{with("agent:v1", publishing(80))}, {with("agent:v1", publishing(81))}}},
 	"a network goes":         {wishes: [][]spec.Workspace{{with("agent:v1", publishing(80))}, {workspace("bot", "agent:v1")}}},
 	"delete with a network":  {wishes: [][]spec.Workspace{{with("agent:v1", onCNI), other}, {other}}},
+	"rename":                 {wishes: [][]spec.Workspace{{with("agent:v1", publishing(80)), other}, {renamed("agent:v1", publishing(80)), other}}},
+	"rename and replace":     {wishes: [][]spec.Workspace{{with("agent:v1", onCNI), other}, {renamed("agent:v2", onCNI), other}}},
+	"rename in a store that hosts share": {
+		before: func(w *world) { w.Shared = true },
+		wishes: [][]spec.Workspace{{workspace("bot", "agent:v1")}, {renamed("agent:v1", onCNI)}},
+	},
+	"rename what was adopted": {
+		before:        func(w *world) { w.Strange(workspace("bot", "agent:v1"), "", map[string]string{"old": "work"}) },
+		wishes:        [][]spec.Workspace{{workspace("bot", "agent:v1")}, {renamed("agent:v1", onCNI)}},
+		preservesMore: true,
+	},
 	"a network left something": {
 		before: func(w *world) { w.Leave("bot", "s") },
 		wishes: [][]spec.Workspace{{with("agent:v1", onCNI)}},
@@ -411,7 +429,7 @@ var stories = map[string]story{
 var calls = []string{
 	"PullImage", "ImportImage", "ViewImage", "CreateVolume", "RestoreData", "PreserveData", "CheckImage", "CreateContainer", "AdoptContainer",
 	"UpdateLabels", "UpdateResources", "RestoreDescription", "StartTask", "Exited", "StopTask", "DeleteContainer", "ClaimRecord", "SaveRecord", "DeleteRecord",
-	"ViewSnapshot", "MigrateData", "DiscardData", "EmptyTrash", "AttachNetwork", "DetachNetwork", "CleanNetwork",
+	"ViewSnapshot", "MigrateData", "RenameData", "DiscardData", "EmptyTrash", "AttachNetwork", "DetachNetwork", "CleanNetwork",
 }
 
 func TestEveryCallFailing(t *testing.T) {
@@ -450,9 +468,9 @@ func (w *world) end(s story) string {
 		return w.String()
 	}
 	lines := strings.Split(w.String(), "\n")
-	lives := strings.Contains(w.String(), "volume bot:")
 	return strings.Join(slices.Compact(slices.DeleteFunc(lines, func(line string) bool {
-		return lives && strings.HasPrefix(line, "preserved bot:")
+		name, _, preserved := strings.Cut(strings.TrimPrefix(line, "preserved "), ":")
+		return preserved && strings.HasPrefix(line, "preserved ") && strings.Contains(w.String(), "volume "+name+":")
 	})), "\n")
 }
 

@@ -68,6 +68,10 @@ type Volumes interface {
 	RestoreData(ctx context.Context, s plan.RestoreData) error
 	PreserveData(ctx context.Context, s plan.PreserveData) error
 
+	// RenameData takes a volume that is not there any more for one that was renamed
+	// before.
+	RenameData(ctx context.Context, s plan.RenameData) error
+
 	// MigrateData makes the volume with what root has at the data path; root
 	// is a root filesystem that a container wrote to. A volume that exists is
 	// an error: what it holds may be older.

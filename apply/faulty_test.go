@@ -82,6 +82,10 @@ func (f faulty) PreserveData(ctx context.Context, s plan.PreserveData) error {
 	return f.call("PreserveData", func() error { return f.Host.PreserveData(ctx, s) })
 }
 
+func (f faulty) RenameData(ctx context.Context, s plan.RenameData) error {
+	return f.call("RenameData", func() error { return f.Host.RenameData(ctx, s) })
+}
+
 func (f faulty) RestoreData(ctx context.Context, s plan.RestoreData) error {
 	return f.call("RestoreData", func() error { return f.Host.RestoreData(ctx, s) })
 }

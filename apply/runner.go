@@ -183,6 +183,8 @@ func (r *run) do(interrupted context.Context, workspace string, s plan.Step, his
 			return r.Volumes.MigrateData(ctx, s, s.Folder)
 		}
 		return r.Runtime.ViewSnapshot(ctx, s, func(root string) error { return r.Volumes.MigrateData(ctx, s, root) })
+	case plan.RenameData:
+		return r.Volumes.RenameData(ctx, s)
 	case plan.DiscardData:
 		return r.Volumes.DiscardData(ctx, s)
 	case plan.DiscardPreserved:

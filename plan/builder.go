@@ -23,10 +23,13 @@ type builder struct {
 func newBuilder(f decide.Frame, d decide.Decision, w *World) *builder {
 	b := &builder{Decision: d, frame: f, world: w, change: Change{
 		Workspace: d.Name, Set: f.Set.Name, Host: f.Now.Host, Action: d.Action, Cost: d.Cost, Fields: d.Fields,
-		Recorded: d.Record != nil || d.Desired != nil, First: d.Action == decide.ActionCreate && d.Record == nil, desired: d.Desired,
+		Recorded: d.Record != nil || d.Desired != nil, First: d.Action == decide.ActionCreate && d.Record == nil, desired: d.Desired, recorded: d.Record,
 	}}
 	if d.Record != nil {
 		b.change.LastError = d.Record.LastError
+	}
+	if d.From != nil {
+		b.change.RenamedFrom = d.From.Name
 	}
 	return b
 }
@@ -84,6 +87,9 @@ func (b *builder) finish() (Change, error) {
 		b.add(DeleteRecord{Workspace: b.Name, Version: b.Record.Version})
 	default:
 		b.add(NoteHistory{Workspace: b.Name})
+	}
+	if b.From != nil && b.From.Record != nil {
+		b.add(DeleteRecord{Workspace: b.From.Name, Version: b.From.Record.Version})
 	}
 	b.change.Reasons = b.Reasons
 	return b.change, b.err

@@ -20,6 +20,7 @@ func check(f decide.Frame, p *Plan) spec.Errors {
 	p.Notes = append(p.Notes, sharedDevices(f)...)
 	p.Notes = append(p.Notes, networks(f, *p)...)
 	p.Notes = append(p.Notes, remains(f)...)
+	p.Notes = append(p.Notes, perhapsRenamed(*p)...)
 	slices.SortFunc(p.Changes, byWorkspace)
 	slices.Sort(p.Notes)
 	p.Notes = slices.Compact(p.Notes) // several workspaces may have one image
@@ -98,4 +99,39 @@ func remains(f decide.Frame) (notes []string) {
 		}
 	}
 	return notes
+}
+
+// perhapsRenamed notes where the data of a workspace stays that is deleted while
+// another one begins without any: the two may be one, under another name.
+func perhapsRenamed(p Plan) (notes []string) {
+	var gone, anew []Change
+	for _, c := range p.Changes {
+		if _, begins := find[CreateVolume](c); begins && c.First {
+			anew = append(anew, c)
+		}
+		if _, keeps := find[PreserveData](c); keeps && c.Deletes() {
+			gone = append(gone, c)
+		}
+	}
+	for _, old := range gone {
+		now := slices.DeleteFunc(slices.Clone(anew), func(c Change) bool { return old.recorded == nil || c.Source() != old.recorded.Source })
+		if len(now) == 0 && len(gone) == 1 {
+			now = anew
+		}
+		if len(now) == 1 {
+			notes = append(notes, fmt.Sprintf("%s is deleted, and its data is preserved under that name; %s begins with new data (if it is %s under another name, write renamedFrom: %s into its metadata, and it keeps its data)",
+				old.Workspace, now[0].Workspace, old.Workspace, old.Workspace))
+		}
+	}
+	return notes
+}
+
+// find is the first step of a kind that a change has.
+func find[S Step](c Change) (found S, ok bool) {
+	for _, step := range c.Steps {
+		if s, is := step.(S); is {
+			return s, true
+		}
+	}
+	return found, false
 }

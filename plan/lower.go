@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"carrel/plan/decide"
 	"carrel/plan/state"
@@ -37,7 +38,8 @@ func lower(f decide.Frame, d decide.Decision, w *World) (Change, error) {
 // claim makes a workspace that any host may have this host's, before anything
 // else is done.
 func (b *builder) claim() {
-	if b.Goal.Record == decide.SaveRecord && b.Record == nil && b.Desired.Host == "" && b.frame.Now.Shared {
+	_, recorded := b.world.Records[b.Name]
+	if b.Goal.Record == decide.SaveRecord && !recorded && b.Desired.Host == "" && b.frame.Now.Shared {
 		b.add(ClaimRecord{Workspace: b.Name, Set: b.frame.Set.Name, Host: b.frame.Now.Host, Source: b.Desired.Source})
 	}
 }
@@ -116,6 +118,9 @@ func (b *builder) update() {
 // tidy removes what an earlier change left in the trash, while the container shows
 // that this is not the data of the workspace: without it, nothing would.
 func (b *builder) tidy() {
+	if b.From != nil && len(b.world.Trash[b.From.Name]) > 0 {
+		b.add(EmptyTrash{Workspace: b.From.Name})
+	}
 	if b.Instance != nil && b.Goal.Replaces() && b.Goal.Volume.From != decide.FromTrash && !b.CutShort() && len(b.world.Trash[b.Name]) > 0 {
 		b.add(EmptyTrash{Workspace: b.Name})
 	}
@@ -133,7 +138,10 @@ func (b *builder) endProcess() {
 		b.add(step)
 	}
 	if b.Goal.Process == decide.StopProcess && b.Goal.Instance != decide.MakeInstance {
-		b.detach()
+		b.detach(b.Name)
+	}
+	if b.From != nil {
+		b.detach(b.From.Name)
 	}
 }
 
@@ -149,6 +157,7 @@ func (b *builder) redescribe() {
 // keepData does with the data of the workspace what was decided, while no
 // process can write to it.
 func (b *builder) keepData() {
+	b.renameData()
 	if b.Goal.Volume.Move {
 		b.preserve() // it may be older than what is moved: a run that was cut short made it
 		b.moveData()
@@ -174,6 +183,18 @@ func (b *builder) keepData() {
 		for _, k := range b.Goal.Volume.Chosen {
 			b.add(DiscardPreserved{Workspace: b.Name, Set: k.Set, At: k.At})
 		}
+	}
+}
+
+// renameData gives the data of the workspace that this one is renamed from the new
+// name: the volume, and what the set preserved.
+func (b *builder) renameData() {
+	if b.From == nil {
+		return
+	}
+	s := RenameData{From: b.From.Name, To: b.Name, Set: b.frame.Set.Name}
+	if _, exists := b.world.Volumes[s.From]; exists || slices.ContainsFunc(b.world.Preserved[s.From], s.takes) {
+		b.add(s)
 	}
 }
 
@@ -292,7 +313,7 @@ func (b *builder) startProcess() {
 	case decide.RepairNetwork:
 		b.attach(wanted)
 	case decide.StopProcess:
-		b.detach() // of a new container that is not to run
+		b.detach(b.Name) // of a new container that is not to run
 	}
 }
 
@@ -302,10 +323,10 @@ func (b *builder) attach(wanted spec.Network) {
 	has, attached := b.world.Networks[b.Name]
 	switch {
 	case wanted.Mode != spec.NetworkCNI:
-		b.detach()
+		b.detach(b.Name)
 		return
 	case attached && decide.Ports(has.Ports) != decide.Ports(wanted.Ports):
-		b.detach()
+		b.detach(b.Name)
 	case attached && has.Broken == "" && has.Netns != 0 && has.Stale == "":
 		return
 	case attached && has.Broken+has.Stale != "":
@@ -314,9 +335,9 @@ func (b *builder) attach(wanted spec.Network) {
 	b.add(AttachNetwork{Workspace: b.Name, Set: b.frame.Set.Name, Ports: wanted.Ports})
 }
 
-// detach takes the network away, if there is one.
-func (b *builder) detach() {
-	if _, attached := b.world.Networks[b.Name]; attached {
-		b.add(DetachNetwork{Workspace: b.Name})
+// detach takes the network of a workspace away, if there is one.
+func (b *builder) detach(workspace string) {
+	if _, attached := b.world.Networks[workspace]; attached {
+		b.add(DetachNetwork{Workspace: workspace})
 	}
 }

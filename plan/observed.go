@@ -57,6 +57,10 @@ func newObserved(f decide.Frame) observed {
 // subject is a workspace with what its data and its network are.
 func (o observed) subject(s decide.Subject) decide.Subject {
 	s.Data, s.Network = o.data(s), o.network(s)
+	if s.From != nil {
+		from := o.subject(*s.From)
+		s.From = &from
+	}
 	return s
 }
 

@@ -72,12 +72,16 @@ type Change struct {
 	// First is whether nothing was known of the workspace.
 	First bool
 
+	// RenamedFrom is the workspace that becomes this one; "" when none does.
+	RenamedFrom string
+
 	// Lost is what was written to the root filesystems that the change deletes, once
 	// the plan was told (roots.go).
 	Lost []state.Written
 
-	desired *spec.Workspace
-	roots   []Root
+	desired  *spec.Workspace
+	recorded *state.Record // nil when it has none
+	roots    []Root
 }
 
 // Source is the file that describes the workspace; "" when none does.

@@ -105,7 +105,7 @@ func (s *scene) ambiguous() bool {
 	for _, c := range s.now.Instances {
 		name := strings.TrimPrefix(strings.TrimPrefix(c.ID, "agent-"), "x-")
 		named[name]++
-		by := func(w spec.Workspace) bool { return w.Name == name && !w.AutoStart }
+		by := func(w spec.Workspace) bool { return (w.Name == name || w.RenamedFrom == name) && !w.AutoStart }
 		if named[name] > 1 || c.Task.Alive() && slices.ContainsFunc(s.want.Workspaces, by) {
 			return true
 		}
@@ -115,7 +115,7 @@ func (s *scene) ambiguous() bool {
 			return true
 		}
 		for _, w := range s.want.Workspaces {
-			if w.Name == r.Workspace && w.PreserveData == spec.PreserveNever && r.Applied != nil &&
+			if (w.Name == r.Workspace || w.RenamedFrom == r.Workspace) && w.PreserveData == spec.PreserveNever && r.Applied != nil &&
 				(r.Applied.PreserveData != spec.PreserveNever || specText(&w) == specText(r.Applied)) {
 				return true
 			}

@@ -134,13 +134,21 @@ func (s *scene) checkRollback(t *testing.T, c plan.Change, failed int) {
 		return // its image or a device is gone
 	}
 	carryOut(t, w, plan.Plan{Changes: []plan.Change{back}})
-	runs := c.Previous.Running && !w.Records[c.Workspace].StoppedByUser
+	was := c.Previous.Spec.Name // it comes back under this name, or goes on under the new one
+	runs := c.Previous.Running && !w.Records[c.Workspace].StoppedByUser && !w.Records[was].StoppedByUser
 	found := false
 	for _, i := range w.Instances {
-		found = found || specText(i.Applied) == specText(&c.Previous.Spec) && (i.Task.Alive() || !runs)
+		again := c.Previous.Spec
+		if i.Applied != nil && i.Applied.Name == c.Workspace {
+			again.Name = c.Workspace
+		}
+		found = found || specText(i.Applied) == specText(&again) && (i.Task.Alive() || !runs)
 	}
-	before, after := s.world().Volumes[c.Workspace], w.Volumes[c.Workspace]
-	if before != nil && s.mounts(c.Workspace) && !moves(c) && !maps.Equal(before, after) {
+	before, after := s.world().Volumes[was], w.Volumes[was]
+	if after == nil {
+		after = w.Volumes[c.Workspace]
+	}
+	if before != nil && s.mounts(was) && !moves(c) && !maps.Equal(before, after) {
 		t.Fatalf("the way back\n%s\nfrom step %d of\n%s\nends with other data: %v, not %v", text(plan.Plan{Changes: []plan.Change{back}}), failed+1, text(plan.Plan{Changes: []plan.Change{c}}), after, before)
 	}
 	if !found {

@@ -43,10 +43,26 @@ func randomScene(seed uint64) *scene {
 		r.network(&s.now, name)
 		r.image(&s.now, base)
 	}
+	r.rename(s)
 	if r.often(10) {
 		s.want.Empty = []string{"/specs/a.yaml"}
 	}
 	return s
+}
+
+// rename renames some workspaces from one that is not described any more, and that
+// may be known or not.
+func (r random) rename(s *scene) {
+	taken := map[string]bool{}
+	for _, w := range s.want.Workspaces {
+		taken[w.Name] = true
+	}
+	for i := range s.want.Workspaces {
+		old := pick(r, "a", "b", "c")
+		if r.often(40) && !taken[old] {
+			s.want.Workspaces[i].RenamedFrom, taken[old] = old, true
+		}
+	}
 }
 
 func (r random) spec(name string) spec.Workspace {
@@ -184,7 +200,7 @@ func (r random) data(now *state.State, name string) {
 		now.Volumes = append(now.Volumes, state.Volume{Workspace: name, Path: "/volumes/" + name})
 	}
 	for i := range r.IntN(3) {
-		now.Preserved = append(now.Preserved, state.Preserved{Workspace: name, Set: pick(r, "s", "s", "", "t"), At: r.before().Add(time.Duration(i))})
+		now.Preserved = append(now.Preserved, state.Preserved{Workspace: name, Set: pick(r, "s", "s", "", "t"), At: r.before().Add(time.Duration(10*int(name[0]) + i))}) // no two at one time, also under one name
 	}
 	if r.often(20) {
 		now.Trash = append(now.Trash, state.Trashed{Workspace: name, At: r.before()})

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -110,6 +111,42 @@ func (s RestoreData) simulate(w *World) error {
 		return fmt.Errorf("%s has no data preserved at %s", s.Workspace, s.At)
 	}
 	return w.makeVolume(s.Workspace, data.Data)
+}
+
+// RenameData makes the volume of a workspace that of another one, which has none, and
+// its preserved data too, as far as the set may restore it.
+type RenameData struct {
+	From, To string // workspaces
+	Set      string // whose preserved data moves, beside that of no set
+}
+
+func (s RenameData) String() string { return fmt.Sprintf("rename data of %s to %s", s.From, s.To) }
+
+// Role is Disturb.
+func (RenameData) Role() Role { return Disturb }
+
+func (s RenameData) takes(k Kept) bool { return k.Set == "" || k.Set == s.Set }
+
+func (s RenameData) simulate(w *World) error {
+	var stays []Kept
+	for _, k := range w.Preserved[s.From] {
+		if s.takes(k) {
+			w.Preserved[s.To] = append(slices.Clone(w.Preserved[s.To]), k)
+		} else {
+			stays = append(stays, k)
+		}
+	}
+	slices.SortStableFunc(w.Preserved[s.To], func(a, b Kept) int { return a.At.Compare(b.At) })
+	if w.Preserved[s.From] = stays; len(stays) == 0 {
+		delete(w.Preserved, s.From)
+	}
+	if len(w.Preserved[s.To]) == 0 {
+		delete(w.Preserved, s.To)
+	}
+	if data, there := w.takeVolume(s.From); there {
+		return w.makeVolume(s.To, data)
+	}
+	return nil
 }
 
 // DiscardData puts the volume of a workspace into the trash.

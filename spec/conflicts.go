@@ -7,7 +7,8 @@ import (
 )
 
 // Conflict is a contradiction between two workspaces of one set: they have the
-// same name, or ports that one host cannot publish both.
+// same name, both are renamed from one workspace, one is renamed from the other, or
+// they have ports that one host cannot publish both.
 type Conflict struct {
 	First, Second     int   // in the list of workspaces
 	AtFirst, AtSecond Error // the same error, at the place of either
@@ -19,6 +20,7 @@ func Conflicts(workspaces []Workspace) []Conflict {
 	found, unique := sameNames(workspaces)
 	// By name, so that the order of the files does not matter.
 	slices.SortFunc(unique, func(a, b int) int { return strings.Compare(workspaces[a].Name, workspaces[b].Name) })
+	found = append(found, renames(workspaces, unique)...)
 	taken := map[portKey][]port{}
 	for _, i := range unique {
 		for n, p := range workspaces[i].Network.Ports {
@@ -59,6 +61,42 @@ func describedTwice(name string, at Pos, where string, other Pos) Error {
 		Msg:  fmt.Sprintf("workspace %s is described twice, %s at %s", name, where, other),
 		Hint: "give one of them another name",
 	}
+}
+
+// renames are the conflicts of workspaces that are renamed: the one that each was
+// before must not be described any more, and must be no other's.
+func renames(workspaces []Workspace, unique []int) (found []Conflict) {
+	described, taken := map[string]int{}, map[string]int{}
+	for _, i := range unique {
+		described[workspaces[i].Name] = i
+	}
+	for _, i := range unique {
+		w := &workspaces[i]
+		old := w.RenamedFrom
+		if old == "" || old == w.Name { // then it has an error
+			continue
+		}
+		if before, still := described[old]; still {
+			found = append(found, renamedTwice(before, i, workspaces, "metadata.name",
+				"workspace %s is renamed from %s, which is described too, at %s"))
+		}
+		if before, twice := taken[old]; twice {
+			found = append(found, renamedTwice(before, i, workspaces, "metadata.renamedFrom",
+				"workspace %s is renamed from %s, and so is the one at %s"))
+		}
+		taken[old] = i
+	}
+	return found
+}
+
+// renamedTwice is the conflict of a workspace that is renamed with another one, and
+// with what stands at a path of that.
+func renamedTwice(first, second int, workspaces []Workspace, path, msg string) Conflict {
+	w := workspaces[second]
+	at, there := w.At("metadata.renamedFrom"), workspaces[first].At(path)
+	err := Error{Pos: at, Msg: fmt.Sprintf(msg, w.Name, w.RenamedFrom, there), Hint: "take one of the two out"}
+	other := Error{Pos: there, Msg: fmt.Sprintf("workspace %s, at %s, is renamed from %s", w.Name, at, w.RenamedFrom), Hint: err.Hint}
+	return Conflict{first, second, other, err}
 }
 
 // port is one that a workspace publishes on its host.

@@ -164,7 +164,10 @@ func (f *File) workspace(w *Workspace, d *document.Node, over WorkspaceSet, chec
 	c.fields.Add("metadata", metadata)
 	c.labels(metadata.Get("labels"))
 	c.read(d.Get("spec").Over(over.defaults))
-	w.Name = metadata.Get("name").Text()
+	w.Name, w.RenamedFrom = metadata.Get("name").Text(), metadata.Get("renamedFrom").Text()
+	if w.RenamedFrom != "" && w.RenamedFrom == w.Name {
+		c.report("metadata.renamedFrom", "write the name that it had before", "workspace %s is renamed from itself", w.Name)
+	}
 	w.places[""] = d.At()
 	if check != nil {
 		check(*w, c.report)

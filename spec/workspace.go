@@ -42,6 +42,10 @@ type Workspace struct {
 	Stop            Stop              `json:"stop"`
 	Host            string            `json:"host,omitempty"`
 
+	// RenamedFrom is the name that the workspace had before, "" when it says none.
+	// It is about what exists, and no part of what is applied.
+	RenamedFrom string `json:"-"`
+
 	// Source is the absolute path of the file that describes the workspace,
 	// "-" for standard input.
 	Source string `json:"-"`

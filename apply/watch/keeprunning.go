@@ -41,7 +41,7 @@ func (b *backlog) blockedWorkspaces(d decision, observed state.State, desired sp
 		names[w.Name] = !s.busy[w.Name] // its record may name another set
 	}
 	for _, c := range d.do.Changes {
-		names[c.Workspace] = false
+		names[c.Workspace], names[c.RenamedFrom] = false, false
 	}
 	for _, w := range d.waiting {
 		if b.changes[w.Workspace].restart {

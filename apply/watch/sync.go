@@ -199,12 +199,16 @@ func (l *loop) carryOut(ctx context.Context, p plan.Plan, began time.Time) {
 	}
 	open := map[string]bool{} // of this sync: a later one may have begun another change of the same workspace when this one ends
 	for _, c := range p.Changes {
-		l.running.actions[c.Workspace], open[c.Workspace] = c.Action, true
+		for _, name := range namesOf(c) {
+			l.running.actions[name], open[name] = c.Action, true
+		}
 	}
 	l.background.start(func() func() {
 		err := l.agent.Host.Run(ctx, p, l.report.step, func(c plan.Change, took time.Duration, err error) {
 			l.background.send(func() {
-				delete(open, c.Workspace)
+				for _, name := range namesOf(c) {
+					delete(open, name)
+				}
 				l.changeEnded(ctx, c, took, err, time.Now())
 			})
 		})
@@ -223,7 +227,12 @@ func (l *loop) carryOut(ctx context.Context, p plan.Plan, began time.Time) {
 // changeEnded notes and reports how a change went.
 func (l *loop) changeEnded(ctx context.Context, c plan.Change, took time.Duration, err error, now time.Time) {
 	l.report.stale = true
-	delete(l.running.actions, c.Workspace)
+	happened := false
+	for _, name := range namesOf(c) {
+		happened = happened || l.running.events[name]
+		delete(l.running.actions, name)
+		delete(l.running.events, name)
+	}
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return // the agent is being stopped: the next one makes the change
 	}
@@ -234,10 +243,17 @@ func (l *loop) changeEnded(ctx context.Context, c plan.Change, took time.Duratio
 		return
 	}
 	l.report.changeEnded(c, took, err, l.backlog.changeEnded(c, err, now), now)
-	if err != nil || l.running.events[c.Workspace] {
+	if err != nil || happened {
 		l.schedule.request(now, "a change ended")
 	}
-	delete(l.running.events, c.Workspace)
+}
+
+// namesOf are the workspaces that a change is about: one that is renamed is two.
+func namesOf(c plan.Change) []string {
+	if c.RenamedFrom == "" {
+		return []string{c.Workspace}
+	}
+	return []string{c.Workspace, c.RenamedFrom}
 }
 
 func (l *loop) unlock() {

@@ -117,7 +117,7 @@ func (s situation) invalidFile(c plan.Change) string {
 	if !c.Deletes() && c.Cost != decide.CostReplace {
 		return ""
 	}
-	for _, file := range []string{c.Source(), s.describedBy[c.Workspace]} {
+	for _, file := range []string{c.Source(), s.describedBy[c.Workspace], s.describedBy[c.RenamedFrom]} {
 		if file != "" && s.invalidFiles[file] {
 			return file
 		}

@@ -669,3 +669,46 @@ func TestAWorkspaceThatWasBlockedBacksOffToo(t *testing.T) {
 		b.expectRunning("bot", true)
 	})
 }
+
+// toRobot is bot, which its spec now calls robot.
+func toRobot(image string) spec.Workspace {
+	w := workspace("robot", image)
+	w.RenamedFrom = "bot"
+	return w
+}
+
+func TestWhatIsBeingRenamedIsOneWorkspace(t *testing.T) {
+	withBed(t, func(b *bed) {
+		b.specs(workspace("bot", "agent:v1"), workspace("other", "agent:v1"))
+		stopping := make(chan struct{})
+		b.set(func() { b.slow["bot"] = stopping })
+		b.specs(toRobot("agent:v1"), workspace("other", "agent:v1"))
+		b.takeLog()
+		b.kill("bot") // it ends, and nobody starts it again meanwhile
+		b.kill("other")
+		b.advance(time.Minute)
+		b.expectRunning("bot", false)
+		b.expectLog("2s change done workspace=other action=start reason=exited 137")
+		close(stopping)
+		b.advance(time.Second)
+		b.expectRunning("robot", true)
+		b.expectLog("1m2s change done workspace=robot action=rename reason=bot is called robot now")
+		b.advance(time.Hour)
+		b.expectLog("")
+	})
+}
+
+func TestWhatCannotBeRenamedYetKeepsRunning(t *testing.T) {
+	withBed(t, func(b *bed) {
+		b.specs(workspace("bot", "agent:v1"))
+		b.specs(toRobot("none:v1"))
+		b.kill("bot")
+		b.expectRunning("bot", true)
+		b.Publish("none:v1", memory.Image{Digest: "sha256:n"})
+		b.advance(10 * time.Minute)
+		b.expectRunning("robot", true)
+		if s := b.observedStatus("bot"); s.Workspace != "" {
+			t.Errorf("bot is still there: %+v", s)
+		}
+	})
+}

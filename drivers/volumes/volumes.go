@@ -197,6 +197,45 @@ func (d *Driver) RestoreData(_ context.Context, s plan.RestoreData) error {
 	return removeEmpty(filepath.Dir(kept))
 }
 
+// RenameData makes the volume of a workspace that of another one, and its preserved
+// data. It succeeds when there is no volume: then that was done before.
+func (d *Driver) RenameData(ctx context.Context, s plan.RenameData) error {
+	from, err := d.path(liveDir, s.From)
+	if err != nil {
+		return err
+	}
+	to, err := d.path(liveDir, s.To)
+	if err != nil {
+		return err
+	}
+	all, err := d.Preserved(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range all {
+		if k.Workspace != s.From || k.Set != "" && k.Set != s.Set {
+			continue
+		}
+		kept, err := d.preserved(s.To, k.Set, k.At)
+		if err != nil {
+			return err
+		}
+		if err := move(k.Path, kept); err != nil {
+			return err
+		}
+	}
+	if err := removeEmpty(filepath.Join(d.stateDir, preservedDir, s.From)); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(from); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if _, err := os.Lstat(to); err == nil {
+		return fmt.Errorf("%s has a volume already (plan again)", s.To)
+	}
+	return move(from, to)
+}
+
 // ofSet separates the time and the set in the names of preserved volumes.
 const ofSet = "@"
 
@@ -228,6 +267,9 @@ func move(from, to string) error {
 		return err
 	}
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("%s is a mount point, which cannot be renamed (mount the disk elsewhere, with a symlink to it from there)", from)
+	}
 	if errors.Is(err, unix.EXDEV) {
 		return fmt.Errorf("%s and %s are on different filesystems (keep the whole state dir on one)", from, to)
 	}

@@ -14,6 +14,7 @@ const (
 	ActionStop         Action = "stop"
 	ActionRestart      Action = "restart"
 	ActionReplace      Action = "replace"
+	ActionRename       Action = "rename" // it becomes another workspace, with its data
 	ActionDelete       Action = "delete"
 	ActionRemoveRecord Action = "remove record"
 	ActionRepair       Action = "repair"
@@ -27,7 +28,7 @@ const (
 // Actions are those that plans have, in the order in which they are summed up.
 var Actions = []Action{
 	ActionCreate, ActionAdopt, ActionUpdate, ActionStart, ActionStop, ActionRestart,
-	ActionReplace, ActionRepair, ActionSwap, ActionDelete, ActionRemoveRecord, ActionDiscard, ActionClean,
+	ActionReplace, ActionRename, ActionRepair, ActionSwap, ActionDelete, ActionRemoveRecord, ActionDiscard, ActionClean,
 }
 
 // Cost is what a change does to what runs now.

@@ -128,7 +128,8 @@ func Decide(f Frame, s Subject) Decision {
 
 // wanted decides about a workspace that a spec describes.
 func (f Frame) wanted(d *Decision) {
-	if f.others(d) {
+	if f.others(d) || f.takeOver(d) {
+		d.From = nil // it stays as it is
 		return
 	}
 	d.Errors = f.impossible(d.Subject)
@@ -136,6 +137,8 @@ func (f Frame) wanted(d *Decision) {
 		return
 	}
 	switch c := d.Instance; {
+	case d.renaming:
+		f.rename(d)
 	case c == nil:
 		f.create(d)
 	case c.Applied == nil:
@@ -143,6 +146,7 @@ func (f Frame) wanted(d *Decision) {
 	default:
 		f.compare(d, *c.Applied)
 	}
+	d.endRename()
 }
 
 // create decides about a workspace that has no instance.

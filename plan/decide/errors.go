@@ -40,7 +40,11 @@ func (f Frame) impossible(s Subject) (errs spec.Errors) {
 	case c != nil && c.Workspace == "" && c.Applied == nil && s.Data.Volume:
 		errs.Add(name, freeName, "container %s is not carrel's, and workspace %s has a volume on this host", c.ID, s.Name)
 	case s.volumeLost():
-		errs.Add(name, f.regain(s), "the volume of workspace %s, %s/%s, is missing", s.Name, f.Now.VolumesDir, s.Name)
+		lost := s.Name
+		if s.renaming {
+			lost = s.From.Name
+		}
+		errs.Add(name, f.regain(s, lost), "the volume of workspace %s, %s/%s, is missing", lost, f.Now.VolumesDir, lost)
 	}
 	return errs
 }
@@ -70,19 +74,19 @@ func (f Frame) wrongMounts(w spec.Workspace, errs *spec.Errors) {
 // in it, and nowhere else.
 const freeName = "save what is needed from that container and delete it, or choose another name"
 
-// regain is what to do about a volume that is missing, in the order in which a person
-// should try it. It names only data that there is.
-func (f Frame) regain(s Subject) string {
+// regain is what to do about the missing volume of a workspace, in the order in which
+// a person should try it. It names only data that there is.
+func (f Frame) regain(s Subject, lost string) string {
 	ways := "mount or bring back what is missing"
 	for _, key := range f.Now.Snapshots {
-		if prefix, of := strings.CutSuffix(key, s.Name); of {
+		if prefix, of := strings.CutSuffix(key, lost); of {
 			ways += fmt.Sprintf(", or, if its data is in root filesystem %s, pass --adopt-prefix %s", key, prefix)
 		}
 	}
 	if !s.Data.Preserved.IsZero() || s.Data.Others != "" {
-		ways += fmt.Sprintf(", or take preserved data with carrel data restore %s", s.Name)
+		ways += ", or take preserved data with carrel data restore " + lost
 	}
-	return ways + fmt.Sprintf("; only when the data is lost, begin with new data: carrel delete %s, then apply", s.Name)
+	return ways + fmt.Sprintf("; only when the data is lost, begin with new data: carrel delete %s, then apply", lost)
 }
 
 func at(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }

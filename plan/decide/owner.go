@@ -15,6 +15,9 @@ func (f Frame) others(d *Decision) bool {
 	r, c := d.Record, d.Instance
 	recordedHere := r != nil && r.Host == f.Now.Host
 	switch {
+	case !here && d.From.recordedHere(f):
+		d.Errors.Add(d.Desired.At("host"), "rename it first, apply, and then move it",
+			"workspace %s is on this host, %s, with its data; its spec renames it to %s and moves it to %s", d.From.Name, f.Now.Host, d.Name, d.Desired.Host)
 	case recordedHere && !here:
 		d.Errors.Add(d.Desired.At("host"), moving(*r, d.Desired.Host),
 			"workspace %s is on this host, %s, with its data; its spec moves it to %s", d.Name, f.Now.Host, d.Desired.Host)

@@ -46,8 +46,11 @@ type Subject struct {
 	Image    state.Image     // the desired one
 	Data     Data            // the engine says what it is
 	Network  Network         // the engine says what it is
+	From     *Subject        // the workspace that it is renamed from; nil when it is not
 
 	RunAnyway bool // its process is to run even if the spec does not say so
+
+	renaming bool // the instance, the record and the data are those of From, as far as they did not move yet
 
 	orphan bool            // only the label of its instance names it
 	inWay  *state.Instance // another one, which has the id that a new instance would get
@@ -98,7 +101,9 @@ func Pair(f Frame) (subjects []Subject, owned int) {
 	}
 	for i := range f.Set.Workspaces {
 		w := &f.Set.Workspaces[i]
-		subjectOf(w.Name).Desired = w
+		if subjectOf(w.Name).Desired = w; w.RenamedFrom != "" {
+			subjectOf(w.RenamedFrom)
+		}
 	}
 	for name, r := range x.records {
 		ours := r.Set == f.Set.Name && r.Host == f.Now.Host
@@ -115,14 +120,27 @@ func Pair(f Frame) (subjects []Subject, owned int) {
 	x.orphans(subjectOf)
 	x.leftovers(subjectOf)
 	x.byName(subjectOf)
+	x.renames(found)
 	subjects = make([]Subject, 0, len(found))
 	for _, name := range slices.Sorted(maps.Keys(found)) {
-		if s := found[name]; !f.Options.Busy[name] {
+		if s := found[name]; !f.Options.Busy[name] && (s.From == nil || !f.Options.Busy[s.From.Name]) {
 			x.desire(s)
 			subjects = append(subjects, *s)
 		}
 	}
 	return subjects, owned
+}
+
+// renames makes the workspace that a desired one is renamed from a part of that: it
+// is no subject of its own any more.
+func (x index) renames(found map[string]*Subject) {
+	for _, s := range slices.Collect(maps.Values(found)) {
+		if s.Desired == nil || found[s.Desired.RenamedFrom] == nil || found[s.Desired.RenamedFrom].Desired != nil {
+			continue
+		}
+		s.From = found[s.Desired.RenamedFrom]
+		delete(found, s.From.Name)
+	}
 }
 
 func newIndex(f Frame) index {
@@ -309,7 +327,7 @@ func (x index) desire(s *Subject) {
 	}
 	for i, port := range s.Desired.Network.Ports {
 		for _, a := range x.publishing[port.Host] {
-			if a.Workspace != s.Name && slices.ContainsFunc(a.Ports, port.Meets) {
+			if a.Workspace != s.Name && a.Workspace != s.Desired.RenamedFrom && slices.ContainsFunc(a.Ports, port.Meets) {
 				s.ports = append(s.ports, takenPort{i, *a})
 			}
 		}

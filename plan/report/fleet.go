@@ -90,7 +90,8 @@ func (f Fleet) unobserved(want spec.Set) (notes []string) {
 func (f Fleet) unclaimed(want spec.Set) map[string]bool {
 	all := map[string]bool{}
 	for _, w := range want.Workspaces {
-		if w.Host == "" && !slices.ContainsFunc(f.Records, func(r state.Record) bool { return r.Workspace == w.Name }) {
+		recorded := func(r state.Record) bool { return r.Workspace == w.Name || r.Workspace == w.RenamedFrom }
+		if w.Host == "" && !slices.ContainsFunc(f.Records, recorded) {
 			all[w.Name] = true
 		}
 	}

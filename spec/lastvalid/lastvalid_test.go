@@ -126,6 +126,8 @@ func said(words ...string) string {
 			text.WriteString("apiVersion: carrel/v1\nkind: Workspace\nmetadata: {name: " + name + "}\nspec: {}\n")
 		case kind == "unknown":
 			text.WriteString(spectest.Workspace(name, "  unknown: 1\n"))
+		case strings.HasSuffix(kind, ",renamedFrom"):
+			text.WriteString(strings.Replace(said(strings.TrimSuffix(kind, ",renamedFrom")), "}", ", renamedFrom: "+name+"}", 1))
 		case word == "nothing":
 			text.WriteString("# nothing\n")
 		case word == "half":

@@ -193,7 +193,8 @@ func (l *load) combine() (ok bool) {
 	names := map[string]bool{}
 	for _, f := range l.files {
 		for _, w := range f.workspaces {
-			l.workspaces, by, names[w.Name] = append(l.workspaces, w), append(by, f), true
+			l.workspaces, by = append(l.workspaces, w), append(by, f)
+			names[w.Name], names[w.RenamedFrom] = true, true // under its old name it is gone
 		}
 	}
 	if last := l.memory.last; last != nil && len(l.errs) > 0 {

@@ -29,6 +29,9 @@ func (h *Host) MigrateData(_ context.Context, s plan.MigrateData, root string) e
 // PreserveData takes a volume out of use and keeps it.
 func (h *Host) PreserveData(_ context.Context, s plan.PreserveData) error { return h.do(s) }
 
+// RenameData gives the data of a workspace to another one.
+func (h *Host) RenameData(_ context.Context, s plan.RenameData) error { return h.do(s) }
+
 // RestoreData makes preserved data a volume again.
 func (h *Host) RestoreData(_ context.Context, s plan.RestoreData) error { return h.do(s) }
 
