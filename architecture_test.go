@@ -37,10 +37,11 @@ var mayImport = map[string][]string{
 
 	"drivers/containerd":        {"drivers/containerd/images", "plan", "plan/state", "schema", "spec"},
 	"drivers/containerd/images": {"plan", "plan/state", "spec"},
-	"drivers/cni":               {"plan", "plan/state", "schema", "spec"},
+	"drivers/cni":               {"drivers/disk", "plan", "plan/state", "schema", "spec"},
 	"drivers/cdi":               {"plan", "plan/state", "schema", "spec"},
 	"drivers/volumes":           {"plan", "plan/state", "schema", "spec"},
-	"drivers/records":           {"plan", "plan/state", "schema", "spec", "drivers/records/query"},
+	"drivers/disk":              {},
+	"drivers/records":           {"drivers/disk", "plan", "plan/state", "schema", "spec", "drivers/records/query"},
 	"drivers/records/query":     {},
 	"drivers":                   {"drivers/cdi", "drivers/cni", "drivers/containerd", "drivers/records", "drivers/volumes", "plan", "plan/state", "spec"},
 	"drivers/drivertest":        {"plan", "plan/state", "schema", "spec"},
@@ -48,7 +49,7 @@ var mayImport = map[string][]string{
 	"drivers/drivertest/memory": {"plan", "plan/state", "spec"},
 
 	"cmd/carrel": {
-		"apply", "apply/watch", "apply/watch/agenthost", "apply/watch/files", "drivers", "drivers/cdi", "drivers/containerd", "drivers/records", "drivers/volumes",
+		"apply", "apply/watch", "apply/watch/agenthost", "apply/watch/files", "drivers", "drivers/cdi", "drivers/containerd", "drivers/disk", "drivers/records", "drivers/volumes",
 		"plan", "plan/decide", "plan/report", "plan/report/page", "plan/state", "schema", "spec", "spec/lastvalid", "spec/policy",
 	},
 	"examples/bot":       {},

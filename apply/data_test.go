@@ -1,9 +1,12 @@
 package apply_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 
+	"carrel/drivers/drivertest/memory"
 	"carrel/plan"
 	"carrel/plan/report"
 	"carrel/plan/state"
@@ -168,6 +171,49 @@ func TestDataVerbsSayWhatIsWrong(t *testing.T) {
 	} {
 		if _, err := test.plan(); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("error %v, want %q", err, test.want)
+		}
+	}
+}
+
+// fullStore is a store on a full disk.
+type fullStore struct{ *memory.Host }
+
+var errFull = &plan.UnwrittenError{Err: errors.New("the disk is full")}
+
+func (fullStore) SaveRecord(context.Context, plan.SaveRecord, []state.Entry) error   { return errFull }
+func (fullStore) NoteHistory(context.Context, plan.NoteHistory, []state.Entry) error { return errFull }
+func (fullStore) DeleteRecord(context.Context, plan.DeleteRecord, []state.Entry) error {
+	return errFull
+}
+func (fullStore) SaveFailure(context.Context, state.Failure, []state.Entry) error { return errFull }
+
+// What a person asks for by name is done although it cannot be written down; an apply
+// is not.
+func TestAFullStore(t *testing.T) {
+	w := newWorld(t)
+	w.wish(workspace("bot", "agent:v1"))
+	w.mustApply()
+	runner := w.runner()
+	runner.Records = fullStore{w.Host}
+	for _, test := range []struct {
+		name  string
+		plan  func(state.State, ...string) (plan.Plan, error)
+		want  string
+		after string
+	}{
+		{"stop", plan.Stop, "bot: record bot as stopped by user: the disk is full; the stop was carried out all the same, and an agent or the next apply may undo it (run the command again when the store can be written)", `task ""`},
+		{"start", plan.Start, "bot: record bot: the disk is full; the start was carried out all the same, and an agent or the next apply may undo it (run the command again when the store can be written)", `task "running"`},
+		{"delete", plan.Delete, "bot: remove the record of bot: the disk is full", "preserved bot: map[seed:v1]"},
+	} {
+		p, err := test.plan(w.Observe(w.want), "bot")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := runner.Run(t.Context(), p); err == nil || err.Error() != test.want {
+			t.Errorf("%s: error %v", test.name, err)
+		}
+		if !strings.Contains(w.String(), test.after) {
+			t.Errorf("%s: the host has no %s:\n%s", test.name, test.after, w)
 		}
 	}
 }

@@ -53,6 +53,19 @@ func lastOutput(lines []string) string {
 	return ", and printed last: " + strings.Join(quoted, ", ")
 }
 
+// UnrecordedError is a change that was made, and that the store does not know of.
+type UnrecordedError struct {
+	Action string
+	Err    error // why it does not
+}
+
+func (e *UnrecordedError) Error() string {
+	return fmt.Sprintf("%s; the %s was carried out all the same, and an agent or the next apply may undo it (run the command again when the store can be written)", e.Err, e.Action)
+}
+
+// Unwrap is why the store does not know of it.
+func (e *UnrecordedError) Unwrap() error { return e.Err }
+
 // RolledBackError is a change that failed after it had disturbed what ran. That
 // runs again.
 type RolledBackError struct {

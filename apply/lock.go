@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -22,8 +23,10 @@ func Lock(ctx context.Context, stateDir, who string, wait time.Duration) (unlock
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state dir: %w", err)
 	}
-	path := filepath.Join(stateDir, "lock")
-	lock := flock.New(path, flock.SetPermissions(0o600))
+	lock, path, err := openLock(stateDir)
+	if err != nil {
+		return nil, err
+	}
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	held, err := lock.TryLock()
@@ -40,10 +43,29 @@ func Lock(ctx context.Context, stateDir, who string, wait time.Duration) (unlock
 		return nil, fmt.Errorf("lock: %w", err)
 	}
 	text := fmt.Sprintf("%s, process %d, since %s\n", who, os.Getpid(), time.Now().UTC().Format(time.RFC3339))
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil && !full(err) { // the lock is held without the text
 		return nil, errors.Join(fmt.Errorf("lock: %w", err), lock.Unlock())
 	}
 	return lock.Unlock, nil
+}
+
+// openLock is the lock of a state dir. Where its file cannot be made, as on a full
+// disk, the folder itself is locked.
+func openLock(stateDir string) (lock *flock.Flock, path string, err error) {
+	path = filepath.Join(stateDir, "lock")
+	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
+	switch {
+	case err == nil:
+		return flock.New(path, flock.SetPermissions(0o600)), path, f.Close()
+	case full(err):
+		return flock.New(stateDir, flock.SetFlag(os.O_RDONLY)), path, nil
+	}
+	return nil, "", fmt.Errorf("lock: %w", err)
+}
+
+// full reports whether a filesystem takes nothing more.
+func full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
 }
 
 func holder(path string) string {

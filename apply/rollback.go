@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -61,6 +62,10 @@ func (r *run) note(ctx context.Context, c plan.Change, failed *StepError, histor
 		}, history)
 	} else {
 		err = r.Records.NoteHistory(ctx, plan.NoteHistory{Workspace: c.Workspace}, history)
+	}
+	var full *plan.UnwrittenError
+	if errors.As(err, &full) && (c.Regardless || errors.As(failed.Err, &full)) {
+		return // that the store takes nothing is said already
 	}
 	if err != nil {
 		r.fail(fmt.Errorf("%s: noting the failure: %w", c.Workspace, err))

@@ -129,7 +129,11 @@ func (r *run) carryOut(ctx context.Context, c plan.Change, free func()) *StepErr
 
 // steps runs the steps of a change in order, up to the first that fails. It
 // returns the entries that are not in the store yet.
+//
+// A change that a person asked for by name goes on when the store takes nothing at
+// present; that is its error in the end.
 func (r *run) steps(ctx context.Context, c plan.Change, free func()) (history []state.Entry, failed *StepError) {
+	var unwritten *StepError
 	for i, s := range c.Steps {
 		entry := state.Entry{
 			Time: time.Now().UTC(), Who: r.Who, Plan: r.id,
@@ -145,7 +149,18 @@ func (r *run) steps(ctx context.Context, c plan.Change, free func()) (history []
 		if err != nil {
 			entry.Error = err.Error()
 			r.report(Event{Kind: Failed, Workspace: c.Workspace, Step: s, Took: entry.Duration, Err: err})
-			return append(history, entry), &StepError{Workspace: c.Workspace, Step: s, Err: err, index: i}
+			history, failed = append(history, entry), &StepError{Workspace: c.Workspace, Step: s, Err: err, index: i}
+			if full := (*plan.UnwrittenError)(nil); !c.Regardless || !errors.As(err, &full) {
+				if unwritten != nil {
+					r.fail(unwritten)
+				}
+				return history, failed
+			}
+			if unwritten == nil {
+				unwritten = failed
+				unwritten.Err = &UnrecordedError{Action: string(c.Action), Err: err}
+			}
+			continue
 		}
 		history = append(history, entry)
 		if s.Role() == plan.Record {
@@ -153,7 +168,7 @@ func (r *run) steps(ctx context.Context, c plan.Change, free func()) (history []
 		}
 		r.report(Event{Kind: Done, Workspace: c.Workspace, Step: s, Took: entry.Duration})
 	}
-	return history, nil
+	return history, unwritten
 }
 
 // do is the one switch over steps. What was begun is brought to its end even

@@ -74,6 +74,12 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 	return open(ctx, c, records.Open)
 }
 
+// OpenAnyway is Open, also when the store takes nothing at present, as on a full disk:
+// what ends a process or frees space goes on then.
+func OpenAnyway(ctx context.Context, c Config) (*Host, error) {
+	return open(ctx, c, records.OpenAnyway)
+}
+
 // OpenReadOnly opens all drivers for observing only: no file is made and no table
 // migrated.
 func OpenReadOnly(ctx context.Context, c Config) (*Host, error) {

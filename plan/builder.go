@@ -28,6 +28,7 @@ func newBuilder(f decide.Frame, d decide.Decision, w *World) *builder {
 	if d.Record != nil {
 		b.change.LastError = d.Record.LastError
 	}
+	b.change.Regardless = d.Goal.Record == decide.RecordStopped || d.Goal.Record == decide.RecordStarted
 	if d.From != nil {
 		b.change.RenamedFrom = d.From.Name
 	}

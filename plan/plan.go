@@ -72,6 +72,10 @@ type Change struct {
 	// First is whether nothing was known of the workspace.
 	First bool
 
+	// Regardless is whether the process is started or ended also when the store takes
+	// nothing at present: a person asked for just that.
+	Regardless bool
+
 	// RenamedFrom is the workspace that becomes this one; "" when none does.
 	RenamedFrom string
 

@@ -46,6 +46,15 @@ func (e *ClaimedError) Error() string {
 		e.Workspace, e.Host, e.Set, e.At.Format(time.RFC3339))
 }
 
+// UnwrittenError is a store that takes nothing at present, as on a full disk. Nothing
+// was written.
+type UnwrittenError struct{ Err error }
+
+func (e *UnwrittenError) Error() string { return e.Err.Error() }
+
+// Unwrap is the reason.
+func (e *UnwrittenError) Unwrap() error { return e.Err }
+
 // SaveRecord writes a workspace into the store. The record's Version is the one
 // that was observed; the store refuses when it has another.
 type SaveRecord struct {

@@ -28,6 +28,7 @@ type applyOptions struct {
 	dataLoss    bool
 	parallel    int
 	lockTimeout time.Duration
+	anyStore    bool // go on when the store takes nothing at present, as on a full disk
 	output      *string
 	planned     *report.Plan // the only plan that may be applied; nil when any may
 }
@@ -90,7 +91,7 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 		return fmt.Errorf("--parallelism must be at least 1, not %d", o.parallel)
 	}
 	ctx := cmd.Context()
-	host, done, err := openLocked(ctx, cmd.CommandPath(), c, o.lockTimeout)
+	host, done, err := openLocked(ctx, cmd.CommandPath(), c, o)
 	if err != nil {
 		return err
 	}
@@ -136,12 +137,16 @@ func showBefore(out io.Writer, p plan.Plan, form string) error {
 
 // openLocked opens the host for changes. No other carrel command can change it
 // until done is called.
-func openLocked(ctx context.Context, command string, c drivers.Config, timeout time.Duration) (host *drivers.Host, done func() error, err error) {
-	unlock, err := apply.Lock(ctx, c.StateDir, who()+" with "+command, timeout)
+func openLocked(ctx context.Context, command string, c drivers.Config, o applyOptions) (host *drivers.Host, done func() error, err error) {
+	unlock, err := apply.Lock(ctx, c.StateDir, who()+" with "+command, o.lockTimeout)
 	if err != nil {
 		return nil, nil, err
 	}
-	host, err = drivers.Open(ctx, c)
+	open := drivers.Open
+	if o.anyStore {
+		open = drivers.OpenAnyway
+	}
+	host, err = open(ctx, c)
 	if err != nil {
 		return nil, nil, errors.Join(err, unlock())
 	}
@@ -159,7 +164,7 @@ func newRunner(host *drivers.Host, o applyOptions) *apply.Runner {
 // halt stops a workspace while its data is copied. The function that it returns
 // starts the workspace again, if it ran before.
 func halt(ctx context.Context, command string, c drivers.Config, o applyOptions, name string) (resume func() error, err error) {
-	host, done, err := openLocked(ctx, command, c, o.lockTimeout)
+	host, done, err := openLocked(ctx, command, c, o)
 	if err != nil {
 		return nil, err
 	}

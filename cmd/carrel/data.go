@@ -149,7 +149,7 @@ func dataRmCommand(host *drivers.Config) *cobra.Command {
 	at := cmd.Flags().String("at", "", "time of the preserved data, as carrel data ls prints it (default: all of it)")
 	yes := cmd.Flags().Bool("yes", false, "do not ask for approval; the same as --auto-approve")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		o.approve = o.approve || *yes
+		o.approve, o.anyStore = o.approve || *yes, true // it may be what makes room
 		return change(cmd, *host, *o, spec.Set{}, func(now state.State) (plan.Plan, error) { return plan.Discard(now, names[0], *at) })
 	}
 	return cmd

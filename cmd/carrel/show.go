@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"carrel/apply"
+	"carrel/drivers/disk"
 	"carrel/plan"
 	"carrel/plan/report"
 	"carrel/spec"
@@ -294,9 +296,29 @@ func lines(err error) []string {
 			all = append(all, some...)
 			continue
 		}
-		all = append(all, "carrel: "+one.Error())
+		all = append(all, "carrel: "+one.Error()+room(one))
 	}
 	return all
+}
+
+// room is what the filesystem has left on which a write failed.
+func room(err error) string {
+	if !disk.Full(err) {
+		return ""
+	}
+	var path *fs.PathError
+	var link *os.LinkError
+	left := ""
+	switch {
+	case errors.As(err, &path):
+		left = disk.Left(path.Path)
+	case errors.As(err, &link):
+		left = disk.Left(link.New)
+	}
+	if left == "" || strings.Contains(err.Error(), left) {
+		return ""
+	}
+	return "; " + left
 }
 
 // joined are the errors that are joined in one, with one for the workspaces of
@@ -315,7 +337,7 @@ func joined(err error) (all []error) {
 			slices.Sort(before.workspaces)
 			continue
 		}
-		same[cause] = &sameError{[]string{step.Workspace}, cause}
+		same[cause] = &sameError{[]string{step.Workspace}, cause, step.Err}
 		all = append(all, same[cause])
 	}
 	return all
@@ -337,9 +359,11 @@ func separate(err error) (all []error) {
 type sameError struct {
 	workspaces []string
 	cause      string
+	err        error
 }
 
 func (e *sameError) Error() string { return spec.Names(e.workspaces) + ": " + e.cause }
+func (e *sameError) Unwrap() error { return e.err }
 
 func count(n int, noun string) string {
 	if n == 1 {

@@ -30,6 +30,7 @@ func deleteCommand(host *drivers.Config) *cobra.Command {
 func verb(host *drivers.Config, use, short string, decide func(state.State, ...string) (plan.Plan, error)) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.MinimumNArgs(1)}
 	o := applyFlags(cmd)
+	o.anyStore = true
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		if cmd.Name() != "delete" {
 			o.approve = true

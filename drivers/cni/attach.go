@@ -11,6 +11,7 @@ import (
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
+	"carrel/drivers/disk"
 	"carrel/plan"
 )
 
@@ -224,7 +225,7 @@ func (d *Driver) release(ctx context.Context, workspace string, old *record, dam
 	if old != nil {
 		// A DEL that is cut short may leave an interface without its ports.
 		old.Detaching = true
-		if err := d.write(old); err != nil {
+		if err := d.write(old); err != nil && !disk.Full(err) { // an address is given back on a full disk too
 			return err
 		}
 		if rest, err := d.undo(ctx, old); err != nil {

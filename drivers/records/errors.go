@@ -9,6 +9,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"carrel/drivers/disk"
 	"carrel/plan"
 )
 
@@ -20,10 +21,38 @@ func (s *Store) explain(err error) error {
 	if err == nil || errors.As(err, &conflict) || errors.As(err, &claimed) {
 		return err
 	}
+	if s.file != "" && noRoom(err) {
+		if left := disk.Left(s.file); left != "" {
+			return &roomError{fmt.Sprintf("store %s: %s", s.name, left), err}
+		}
+	}
 	if hint := advice(err); hint != "" {
 		return fmt.Errorf("store %s: %w (%s)", s.name, cause(err), hint)
 	}
 	return fmt.Errorf("store %s: %w", s.name, cause(err))
+}
+
+// roomError is the error of a write, or of what reading needs to write, on a filesystem
+// that takes nothing more. What SQLite says of that is a number.
+type roomError struct {
+	text string
+	err  error
+}
+
+func (e *roomError) Error() string { return e.text }
+func (e *roomError) Unwrap() error { return e.err }
+
+// noRoom reports whether an error may be that of a filesystem that takes nothing more.
+func noRoom(err error) bool {
+	var file *sqlite.Error
+	if !errors.As(err, &file) {
+		return disk.Full(err)
+	}
+	switch file.Code() & 0xff {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:
+		return true
+	}
+	return false
 }
 
 // cause leaves out what pgx says about the connection: the store's name says it.

@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"carrel/drivers/disk"
 )
 
 // dialect is what differs between the two databases. The queries are the same.
@@ -45,10 +47,10 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	}
 	if target.file != "" {
 		if err := makeFile(target.file); err != nil {
-			return nil, fmt.Errorf("store %s: %w", target.name, err)
+			return nil, (&Store{name: target.name, file: target.file}).explain(err)
 		}
 	}
-	s, err := target.open(ctx, false)
+	s, err := target.open(ctx, readWrite)
 	if err != nil {
 		return nil, err
 	}
@@ -71,13 +73,17 @@ func OpenReadOnly(ctx context.Context, url string) (*Store, error) {
 			return &Store{name: target.name}, nil
 		}
 	}
-	s, err := target.open(ctx, true)
+	s, have, err := target.openToRead(ctx, readOnly)
+	for _, other := range []mode{unchanging, byOne} {
+		if target.file == "" || !noRoom(err) || disk.Left(target.file) == "" { // these modes are for nothing else: one ignores locks, the other keeps one
+			break
+		}
+		if read, version, failed := target.openToRead(ctx, other); failed == nil {
+			s, have, err = read, version, nil
+		}
+	}
 	if err != nil {
 		return nil, err
-	}
-	have, err := s.version(ctx, target.dialect)
-	if err != nil {
-		return nil, errors.Join(s.explain(err), s.Close())
 	}
 	if have == 0 {
 		return &Store{name: target.name}, s.Close()
@@ -85,6 +91,57 @@ func OpenReadOnly(ctx context.Context, url string) (*Store, error) {
 	s.have = have
 	return s, nil
 }
+
+// OpenAnyway opens a store for writing, and for reading when it takes nothing at
+// present, as on a full disk. Each write then tries again to open it, and has an
+// UnwrittenError when that fails.
+func OpenAnyway(ctx context.Context, url string) (*Store, error) {
+	s, err := Open(ctx, url)
+	if err == nil || !noRoom(err) {
+		return s, err
+	}
+	read, failed := OpenReadOnly(ctx, url)
+	if failed != nil {
+		return nil, err
+	}
+	read.unwritten, read.url = err, url
+	return read, nil
+}
+
+// openToRead opens a store that exists, and gives the version of its tables.
+func (t target) openToRead(ctx context.Context, how mode) (*Store, int64, error) {
+	if how == unchanging && t.hasLog() {
+		return nil, 0, errors.New("what was written last is in its log") // which this mode does not read
+	}
+	s, err := t.open(ctx, how)
+	if err != nil {
+		return nil, 0, err
+	}
+	have, err := s.version(ctx, t.dialect)
+	if err != nil {
+		return nil, 0, errors.Join(s.explain(err), s.Close())
+	}
+	return s, have, nil
+}
+
+// hasLog reports whether the write-ahead log of a file has anything. While a program
+// has the file open for writing, it has.
+func (t target) hasLog() bool {
+	info, err := os.Stat(t.file + "-wal")
+	return err == nil && info.Size() > 0
+}
+
+// mode is how a SQLite file is opened, as a part of its URL. Reading a file with a
+// write-ahead log needs its index, a file of shared memory beside it, which cannot be
+// made on a full disk.
+type mode string
+
+const (
+	readWrite  mode = ""
+	readOnly   mode = "&mode=ro"
+	unchanging mode = "&mode=ro&immutable=1"             // without the log and any lock: no other program has the file open
+	byOne      mode = "&_pragma=locking_mode(EXCLUSIVE)" // with the index in memory: no other program has the file open
+)
 
 // target is a parsed store URL.
 type target struct {
@@ -131,22 +188,21 @@ func withoutPassword(store string) string {
 	return u.String()
 }
 
-func (t target) open(ctx context.Context, readOnly bool) (*Store, error) {
-	s := &Store{name: t.name, shared: t.config != nil}
+func (t target) open(ctx context.Context, how mode) (*Store, error) {
+	s := &Store{name: t.name, shared: t.config != nil, file: t.file}
 	if t.config != nil {
 		s.db = stdlib.OpenDB(*t.config)
 	} else {
 		busy := fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds())
 		options := url.Values{"_pragma": {busy, "synchronous(FULL)", "foreign_keys(1)"}, "_txlock": {"immediate"}}
-		if readOnly {
-			options.Set("mode", "ro")
-		}
-		file := url.URL{Scheme: "file", Path: t.file, RawQuery: options.Encode()}
+		file := url.URL{Scheme: "file", Path: t.file, RawQuery: options.Encode() + string(how)}
 		db, err := sql.Open("sqlite", file.String())
 		if err != nil {
 			return nil, s.explain(err)
 		}
-		s.db = db
+		if s.db = db; how == byOne {
+			db.SetMaxOpenConns(1)
+		}
 	}
 	if err := s.db.PingContext(ctx); err != nil {
 		return nil, errors.Join(s.explain(err), s.Close())
@@ -156,7 +212,7 @@ func (t target) open(ctx context.Context, readOnly bool) (*Store, error) {
 		if err != nil {
 			return nil, errors.Join(s.explain(err), s.Close())
 		}
-		s.file, s.opened = t.file, opened
+		s.opened = opened
 	}
 	return s, nil
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -31,8 +32,14 @@ type Store struct {
 	shared bool    // whether other hosts can use it too
 	have   int64   // the version of its tables: older ones lack some, and are not migrated for reading
 
+	url    string      // with the password
 	file   string      // of SQLite; "" for Postgres
 	opened os.FileInfo // the file as it was when it was opened: it may be replaced, see Replaced
+
+	// A store on a full disk is only read, and opened again for each write.
+	unwritten error // why it could not be opened for writing; nil when it is
+	mu        sync.Mutex
+	again     *Store // opened for writing after all; nil before
 }
 
 // String is the store's URL without its password.
@@ -40,10 +47,14 @@ func (s *Store) String() string { return s.name }
 
 // Close closes the store.
 func (s *Store) Close() error {
-	if s.db == nil {
-		return nil
+	var errs []error
+	if s.again != nil {
+		errs = append(errs, s.again.Close())
 	}
-	return s.db.Close()
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Replaced reports whether the file of the store was deleted or replaced since it
@@ -231,9 +242,20 @@ func (s *Store) SaveFailure(ctx context.Context, f state.Failure, history []stat
 // write changes a record and adds to the history in one transaction: either both
 // are written or neither.
 func (s *Store) write(ctx context.Context, history []state.Entry, change func(*query.Queries) error) error {
+	open, err := s.writable(ctx)
+	if err == nil {
+		err = open.explain(open.transact(ctx, history, change))
+	}
+	if noRoom(err) {
+		return &plan.UnwrittenError{Err: err}
+	}
+	return err
+}
+
+func (s *Store) transact(ctx context.Context, history []state.Entry, change func(*query.Queries) error) error {
 	tx, err := s.begin(ctx)
 	if err != nil {
-		return s.explain(err)
+		return err
 	}
 	q := query.New(tx)
 	err = change(q)
@@ -251,7 +273,26 @@ func (s *Store) write(ctx context.Context, history []state.Entry, change func(*q
 	} else {
 		err = errors.Join(err, tx.Rollback())
 	}
-	return s.explain(err)
+	return err
+}
+
+// writable is the store to write to. One that was opened on a full disk is opened
+// again: what was done since may have made room.
+func (s *Store) writable(ctx context.Context) (*Store, error) {
+	if s.unwritten == nil {
+		return s, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.again != nil {
+		return s.again, nil
+	}
+	again, err := Open(ctx, s.url)
+	if err != nil {
+		return nil, err
+	}
+	s.again = again
+	return again, nil
 }
 
 // begin begins a transaction. It skips connections that broke while they were
