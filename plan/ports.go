@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,7 +17,8 @@ type portUse struct {
 	changes map[string]Change // by workspace
 	before  map[string][]spec.Port
 	after   map[string][]spec.Port
-	users   map[int][]string // workspaces by port of the host, before or after
+	users   map[int][]string  // workspaces by port of the host, before or after
+	renamed map[string]string // from the old name to the one that the plan gives
 }
 
 // checkPorts takes out of a plan what would publish a port that something else has
@@ -46,14 +48,17 @@ func checkPorts(f decide.Frame, p *Plan) (errs spec.Errors) {
 }
 
 func newPortUse(f decide.Frame, p Plan) portUse {
-	use := portUse{frame: f, changes: map[string]Change{}, before: map[string][]spec.Port{}, users: map[int][]string{}}
+	use := portUse{frame: f, changes: map[string]Change{}, before: map[string][]spec.Port{}, users: map[int][]string{}, renamed: map[string]string{}}
 	for _, a := range f.Now.Networks {
 		use.before[a.Workspace] = a.Ports
 	}
 	use.after = maps.Clone(use.before)
 	for _, c := range p.Changes {
 		use.changes[c.Workspace] = c
-		use.after[c.Workspace] = c.portsAfter(use.before[c.Workspace])
+		if c.RenamedFrom != "" {
+			use.renamed[c.RenamedFrom] = c.Workspace
+		}
+		use.carryOut(c)
 	}
 	for _, name := range slices.Sorted(maps.Keys(use.after)) {
 		for _, port := range slices.Concat(use.before[name], use.after[name]) {
@@ -73,18 +78,20 @@ func (c Change) publishes() []spec.Port {
 	return nil
 }
 
-// portsAfter are the ports that the workspace publishes after the change.
-func (c Change) portsAfter(ports []spec.Port) []spec.Port {
+// carryOut notes what is published after a change.
+func (u portUse) carryOut(c Change) {
 	for _, s := range c.Steps {
-		if _, detaches := s.(DetachNetwork); detaches {
-			ports = nil
+		if detach, ok := s.(DetachNetwork); ok {
+			u.after[detach.Workspace] = nil
 		}
-		if attach, attaches := s.(AttachNetwork); attaches {
-			ports = attach.Ports
+		if attach, ok := s.(AttachNetwork); ok {
+			u.after[attach.Workspace] = attach.Ports
 		}
 	}
-	return ports
 }
+
+// current is the name of a workspace after the plan.
+func (u portUse) current(name string) string { return cmp.Or(u.renamed[name], name) }
 
 // ends reports whether the change ends the process of its workspace.
 func (c Change) ends() bool {
@@ -101,7 +108,7 @@ func (u portUse) holder(c Change, port spec.Port) string {
 			return t.By
 		}
 	}
-	had := meets(u.before[c.Workspace], port)
+	had := meets(u.before[c.Workspace], port) || meets(u.before[c.RenamedFrom], port)
 	for _, name := range u.users[port.Host] {
 		if name == c.Workspace || !meets(u.after[name], port) {
 			continue
@@ -121,7 +128,7 @@ func (u portUse) owner(t state.TakenPort) string {
 	}
 	for _, c := range u.frame.Now.Instances {
 		if c.ID == t.Container {
-			return c.Workspace
+			return u.current(c.Workspace)
 		}
 	}
 	return ""
@@ -132,7 +139,8 @@ func (u portUse) order(c *Change) {
 	after := map[string]bool{}
 	for _, port := range c.publishes() {
 		for _, name := range u.users[port.Host] {
-			after[name] = after[name] || meets(u.before[name], port)
+			now := u.current(name)
+			after[now] = after[now] || meets(u.before[name], port)
 		}
 		for _, t := range u.frame.Now.Taken {
 			after[u.owner(t)] = after[u.owner(t)] || t.Meets(port)

@@ -97,9 +97,10 @@ func checkPlan(t *testing.T, s *scene) {
 
 // ambiguous reports whether the end depends on what a plan that was cut left:
 // two instances say that they are one workspace, or one and what is left of the one
-// that its record names, one runs though its spec does not
-// start it, which only its running tells, or data is to be discarded and the record
-// says that it is not.
+// that its record names, one runs though its spec does not start it, which only its
+// running tells, data is to be discarded and the record says that it is not, or a
+// workspace is renamed whose record names something that is left, beside newer
+// preserved data: once that has moved, what is left may be data of its own.
 func (s *scene) ambiguous() bool {
 	named := map[string]int{}
 	for _, c := range s.now.Instances {
@@ -115,6 +116,9 @@ func (s *scene) ambiguous() bool {
 			return true
 		}
 		for _, w := range s.want.Workspaces {
+			if w.RenamedFrom == r.Workspace && slices.Contains(s.now.Snapshots, r.Container) {
+				return true
+			}
 			if (w.Name == r.Workspace || w.RenamedFrom == r.Workspace) && w.PreserveData == spec.PreserveNever && r.Applied != nil &&
 				(r.Applied.PreserveData != spec.PreserveNever || specText(&w) == specText(r.Applied)) {
 				return true

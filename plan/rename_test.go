@@ -30,15 +30,16 @@ func TestARenameTakesEverythingAlong(t *testing.T) {
 
   ~ robot: rename (restarts; up to 10s down; data kept)
       because: bot is called robot now
-      1. stop bot within 10s
-      2. detach network of bot
-      3. rename data of bot to robot
-      4. delete container bot
-      5. create container robot from docker.io/library/bot:v1
-      6. attach network of robot
-      7. start robot
-      8. record robot
-      9. remove the record of bot
+      1. check image docker.io/library/bot:v1 for robot
+      2. stop bot within 10s
+      3. detach network of bot
+      4. rename data of bot to robot
+      5. delete container bot
+      6. create container robot from docker.io/library/bot:v1
+      7. attach network of robot
+      8. start robot
+      9. record robot
+      10. remove the record of bot
 `
 	if diff := cmp.Diff(want, s.text()); diff != "" {
 		t.Fatalf("plan (-want +got):\n%s", diff)
@@ -79,21 +80,21 @@ func TestRenames(t *testing.T) {
 		{"with another change", func(s *scene) { s.want.Workspaces[0].User = "7" }, []string{"robot: rename", "user: (unset) -> 7"}, ""},
 		{"of what a user stopped", func(s *scene) {
 			s.now.Records[0].StoppedByUser, s.now.Instances[0].Task = true, state.Task{}
-		}, []string{"robot: rename (data kept)", "4. record robot as stopped by user", "5. remove the record of bot"}, "start robot"},
-		{"of one whose container is gone", func(s *scene) { s.none("C") }, []string{"1. rename data of bot to robot", "2. create container robot"}, "stop bot"},
+		}, []string{"robot: rename (data kept)", "5. record robot as stopped by user", "6. remove the record of bot"}, "start robot"},
+		{"of one whose container is gone", func(s *scene) { s.none("C") }, []string{"2. rename data of bot to robot", "3. create container robot"}, "stop bot"},
 		{"of one that was adopted", func(s *scene) {
 			s.none("V")
 			s.now.Instances[0].Volume, s.now.Instances[0].Snapshot = "", "rootfs-1"
-		}, []string{"2. copy data of robot from /data in root filesystem rootfs-1", "3. delete container bot"}, "rename data"},
+		}, []string{"3. copy data of robot from /data in root filesystem rootfs-1", "4. delete container bot"}, "rename data"},
 		{"of one that was adopted and is gone but for its root filesystem", func(s *scene) {
 			s.none("V C")
 			s.now.Records[0].Container, s.now.Snapshots = "agent-bot", []string{"agent-bot"}
-		}, []string{"1. copy data of robot from /data in root filesystem agent-bot", "2. create container robot"}, ""},
+		}, []string{"2. copy data of robot from /data in root filesystem agent-bot", "3. create container robot"}, ""},
 		{"of one that only has preserved data", func(s *scene) {
 			s.none("R C V")
 			s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-time.Hour)}}
-		}, []string{"1. rename data of bot to robot", "2. restore data of robot from 2026-01-01T11:00:00Z", "3. create container robot"}, ""},
-		{"of one without a record", func(s *scene) { s.none("R") }, []string{"robot: rename", "2. rename data of bot to robot", "6. record robot"}, "remove the record"},
+		}, []string{"2. rename data of bot to robot", "3. restore data of robot from 2026-01-01T11:00:00Z", "4. create container robot"}, ""},
+		{"of one without a record", func(s *scene) { s.none("R") }, []string{"robot: rename", "3. rename data of bot to robot", "7. record robot"}, "remove the record"},
 		{"of nothing", func(s *scene) { s.none("R C V") },
 			[]string{"robot: create", "note: robot is renamed from bot, which this host does not have: it begins with new data"}, "rename data"},
 		{"after both were applied", func(s *scene) {
@@ -126,7 +127,7 @@ func TestRenames(t *testing.T) {
 		{"of one with old trash", func(s *scene) {
 			s.now.Trash = []state.Trashed{{Workspace: "bot", At: noon.Add(-time.Hour)}}
 			s.now.Instances[0].CreatedAt = noon
-		}, []string{"1. remove discarded data of bot", "2. stop bot"}, ""},
+		}, []string{"2. remove discarded data of bot", "3. stop bot"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := toRobot()

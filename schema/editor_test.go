@@ -212,7 +212,7 @@ func TestCompletion(t *testing.T) {
 		{"the version", "apiVersion: |\n", "carrel/v1"},
 		{"the kinds", "apiVersion: carrel/v1\nkind: |\n", "Workspace WorkspaceSet"},
 		{"a workspace", "apiVersion: carrel/v1\nkind: Workspace\n|\n", "Workspace metadata spec"},
-		{"its metadata", "apiVersion: carrel/v1\nkind: Workspace\nmetadata:\n  |\n", "annotations labels name namespace"},
+		{"its metadata", "apiVersion: carrel/v1\nkind: Workspace\nmetadata:\n  |\n", "annotations labels name namespace renamedFrom"},
 		{"its empty spec", workspace + "spec:\n  |\n", fields},
 		{"its spec", workspace + "spec:\n  image: x\n  |\n", without("image")},
 		{"its spec, in front", workspace + "spec:\n  |\n  image: x\n", without("image")},

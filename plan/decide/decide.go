@@ -374,7 +374,8 @@ func (f Frame) clean(d *Decision) {
 	if d.Network.Remains {
 		d.then(ActionClean, CostNone, "an earlier network left something, which may be removed now")
 	}
-	if !d.Data.Trash.IsZero() && !d.CutShort() && !d.unfinished() {
+	d.Goal.KeepTrash = d.CutShort() || d.unfinished() // it may return
+	if !d.Data.Trash.IsZero() && !d.Goal.KeepTrash {
 		d.then(ActionClean, CostNone, "its discarded data is not removed yet")
 	}
 }

@@ -138,7 +138,8 @@ func TestCharacters(t *testing.T) {
 		{"a: \x1b[0m", `a.yaml:1:4: not valid YAML: the control character U+001B (take it out, or write it in double quotes, such as "\x1b")`},
 		{"# \x00\n", `a.yaml:1:3: not valid YAML: the control character U+0000 (take it out, or write it in double quotes, such as "\x1b")`},
 		{"a: b\r\nc: \u0080\r\n", `a.yaml:2:4: not valid YAML: the control character U+0080 (take it out, or write it in double quotes, such as "\x1b")`},
-		{head + "text: \"\\x1b \\0\"\n", ""},
+		{head + "text: \"\\x1b\"\n", ""},
+		{head + "text: \"\\x1b \\0\"\n", "a.yaml:3:7: this text has a NUL byte, which no path, argument or variable can have (take it out)"},
 		{"\ufeff" + head, ""},
 		{"\xff\xfea\x00:\x00 \x001\x00", "a.yaml:1:1: this document is not a note (begin it with apiVersion: carrel/v1 and kind: Note)"},
 	} {
