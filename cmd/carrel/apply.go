@@ -115,7 +115,7 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 		return err
 	}
 	defer context.AfterFunc(ctx, func() {
-		fmt.Fprintln(cmd.ErrOrStderr(), "carrel: interrupted: finishing the changes that have started (interrupt again to stop at once)")
+		fmt.Fprintf(cmd.ErrOrStderr(), "carrel: %s: finishing the changes that have started (interrupt again to stop at once)\n", context.Cause(ctx))
 	})()
 	if err := host.ClaimStateDir(); err != nil {
 		return err
@@ -124,7 +124,7 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 	runner := newRunner(host, o)
 	runner.Report = show.event
 	err = runner.Run(ctx, p)
-	return errors.Join(err, show.done(p, err))
+	return errors.Join(err, show.done(p, err), unheard(ctx))
 }
 
 // showBefore shows a plan before it is carried out.
@@ -136,8 +136,9 @@ func showBefore(out io.Writer, p plan.Plan, form string) error {
 }
 
 // openLocked opens the host for changes. No other carrel command can change it
-// until done is called.
+// until done is called. From here on, signals interrupt the program and do not end it.
 func openLocked(ctx context.Context, command string, c drivers.Config, o applyOptions) (host *drivers.Host, done func() error, err error) {
+	finishFirst()
 	unlock, err := apply.Lock(ctx, c.StateDir, who()+" with "+command, o.lockTimeout)
 	if err != nil {
 		return nil, nil, err

@@ -7,9 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -40,40 +37,13 @@ func run() int {
 		return exitOK
 	case errors.Is(err, errChanges):
 		return exitChanges
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		err = context.Cause(ctx)
 	}
 	if err := printErrors(cmd, err); err != nil {
 		fmt.Fprintln(os.Stderr, "carrel:", err)
 	}
 	return exitError
-}
-
-// sameInterrupt is how long after the first interrupt another one counts as the
-// same: both the terminal and the parent process may send it.
-const sameInterrupt = 500 * time.Millisecond
-
-// interruptible is a context that the first interrupt cancels. The second one
-// ends the program at once; the next run completes the work.
-func interruptible() (context.Context, func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		var first time.Time
-		for range signals {
-			switch {
-			case first.IsZero():
-				first = time.Now()
-				cancel()
-			case time.Since(first) > sameInterrupt:
-				os.Exit(exitKilled)
-			}
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		close(signals)
-		cancel()
-	}
 }
 
 func root() *cobra.Command {

@@ -115,15 +115,17 @@ func confirm(ctx context.Context, in io.Reader, out io.Writer, approved bool) er
 	if !terminal(in) {
 		return errors.New("refused: approval needs a terminal (or pass --auto-approve); nothing was changed")
 	}
-	fmt.Fprint(out, "\nApply this plan? Only 'yes' is accepted: ")
-	answer := make(chan string, 1)
+	if _, err := fmt.Fprint(out, "\nApply this plan? Only 'yes' is accepted: "); err != nil {
+		return fmt.Errorf("not approved; nothing was changed: %w", err)
+	}
+	approval := make(chan bool, 1)
 	go func() {
-		line, _ := bufio.NewReader(in).ReadString('\n') // at the end of the input the line is empty
-		answer <- strings.TrimSpace(line)
+		line, err := bufio.NewReader(in).ReadString('\n')
+		approval <- err == nil && strings.TrimSpace(line) == "yes" // a line without an end was not finished
 	}()
 	select {
-	case word := <-answer:
-		if word == "yes" {
+	case yes := <-approval:
+		if yes && ctx.Err() == nil {
 			return nil
 		}
 	case <-ctx.Done():
@@ -140,6 +142,7 @@ type display struct {
 	bars   *mpb.Progress    // on a terminal, while images are pulled
 	pulls  map[string]*pull // by the text of the step
 	failed map[string]bool  // workspaces
+	unsent error            // why a line of JSON could not be written
 }
 
 // pull is the bar of an image that is being pulled.
@@ -172,16 +175,19 @@ func (s *display) event(e apply.Event) {
 	}
 }
 
+// print writes a line of JSON. When that fails, the changes go on, and done returns
+// the error.
 func (s *display) print(line any) {
-	if err := printLine(s.out, line); err != nil {
-		fmt.Fprintln(s.err, err)
+	if err := printLine(s.out, line); err != nil && s.unsent == nil {
+		s.unsent = err
 	}
 }
 
 func (s *display) line(format string, args ...any) {
 	if s.bars != nil {
-		fmt.Fprintf(s.bars, format+"\n", args...)
-		return
+		if _, err := fmt.Fprintf(s.bars, format+"\n", args...); err == nil {
+			return
+		}
 	}
 	fmt.Fprintf(s.err, format+"\n", args...)
 }
@@ -197,11 +203,15 @@ func (s *display) bar(e apply.Event) {
 	name := e.Step.String()
 	p := s.pulls[name]
 	if p == nil {
-		p = &pull{layers: map[string][2]int64{}, bar: s.bars.AddBar(0,
+		bar, err := s.bars.Add(0, mpb.BarStyle().Build(),
 			mpb.PrependDecorators(decor.Name(name+" ")),
 			mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")),
 			mpb.BarRemoveOnComplete(),
-		)}
+		)
+		if err != nil {
+			return // the terminal is gone, and with it the bars
+		}
+		p = &pull{layers: map[string][2]int64{}, bar: bar}
 		s.pulls[name] = p
 	}
 	p.layers[e.Layer] = [2]int64{e.Bytes, e.Total}
@@ -264,9 +274,10 @@ func (s *display) done(p plan.Plan, failed error) error {
 	}
 	applied := len(p.Changes) - len(s.failed) - left
 	if s.json {
-		return printLine(s.out, resultLine{
+		s.print(resultLine{
 			Type: "result", Version: report.Version, Plan: p.ID(), Applied: applied, Failed: len(s.failed), NotBegun: left, Seconds: took.Seconds(),
 		})
+		return s.unsent
 	}
 	words := fmt.Sprintf("\n%s applied", count(applied, "change"))
 	if len(s.failed) > 0 {

@@ -92,6 +92,7 @@ func (o *watchOptions) logger() (*slog.Logger, error) {
 
 // runAgent runs an agent until ctx ends.
 func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []string, log *slog.Logger) (err error) {
+	surviveClosedOutput()
 	all, err := absolute(append([]string{o.policy.path}, paths...))
 	if err != nil {
 		return err
