@@ -151,7 +151,11 @@ func openLocked(ctx context.Context, command string, c drivers.Config, o applyOp
 	if err != nil {
 		return nil, nil, errors.Join(err, unlock())
 	}
-	return host, func() error { return errors.Join(host.Close(), unlock()) }, nil
+	done = func() error { return errors.Join(host.Close(), unlock()) }
+	if err := host.Runtime.UnmountLeft(); err != nil {
+		return nil, nil, errors.Join(err, done())
+	}
+	return host, done, nil
 }
 
 func newRunner(host *drivers.Host, o applyOptions) *apply.Runner {

@@ -112,6 +112,16 @@ func (v *views) mounted(ctx context.Context, mounts []mount.Mount, fn func(root 
 	return err
 }
 
+// UnmountLeft unmounts what a killed run left mounted, as every first view does. No
+// other run may be changing the host.
+func (s *Store) UnmountLeft() (err error) {
+	if left, unread := os.ReadDir(s.views.dir); unread != nil || len(left) == 0 {
+		return nil // there was no view yet, or all were closed
+	}
+	s.views.clean.Do(func() { err = cleanViews(s.views.dir) })
+	return err
+}
+
 // cleanViews makes the folder of views and unmounts what is mounted there. That is
 // of a run that was killed, because only one runs at a time.
 func cleanViews(dir string) error {
