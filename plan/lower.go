@@ -80,14 +80,15 @@ func (b *builder) fetch() {
 }
 
 // check makes sure that what is to run can be started, before what runs is ended.
-// What ran before a change that failed comes back in any case.
+// What ran before a change that failed comes back in any case, and a description that
+// was changed on the host is not the one that is started.
 func (b *builder) check() {
 	ends := b.Goal.Process == decide.RestartProcess || b.Goal.Process == decide.PauseProcess
 	switch {
 	case b.frame.Back:
 	case b.Goal.Instance == decide.MakeInstance:
 		b.add(CheckImage{For: b.newContainer()})
-	case ends && b.Instance != nil && b.Instance.Task.Alive():
+	case ends && !b.Goal.Redescribe && b.Instance != nil && b.Instance.Task.Alive():
 		b.add(CheckContainer{Workspace: b.Name, Container: b.Instance.ID})
 	}
 }

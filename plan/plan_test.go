@@ -418,7 +418,7 @@ func TestDecisions(t *testing.T) {
 			s.now.Records[0].Container, s.now.Snapshots = "agent-bot", []string{"agent-bot"}
 			s.now.Preserved = []state.Preserved{{Workspace: "bot", Set: "s", At: noon.Add(-2 * time.Hour)}}
 			s.now.Records[0].CreatedAt = noon.Add(-time.Hour)
-		}, []string{"because: root filesystem agent-bot is left of a container that is gone", "1. copy data of bot from /data in root filesystem agent-bot", "2. create container bot"}},
+		}, []string{"because: root filesystem agent-bot is left of a container that is gone", "2. copy data of bot from /data in root filesystem agent-bot", "3. create container bot"}},
 		{"the same, and its spec gone too", func(s *scene) {
 			s.none("V C D")
 			s.now.Records[0].Container, s.now.Snapshots = "agent-bot", []string{"agent-bot"}
@@ -484,7 +484,7 @@ func TestDecisions(t *testing.T) {
 		{"an OCI spec changed on the host of one that is replaced", func(s *scene) {
 			s.want.Workspaces[0].User = "7"
 			s.now.Instances[0].Drift = []state.Drift{{Path: "oci.process.cwd", Made: "/", Now: "/tmp"}}
-		}, []string{"bot: replace", "oci.process.cwd: /tmp -> / (changed on the host)\n      1. stop bot within 10s\n      2. delete container bot"}},
+		}, []string{"bot: replace", "oci.process.cwd: /tmp -> / (changed on the host)\n      1. check image docker.io/library/bot:v1 for bot\n      2. stop bot within 10s\n      3. delete container bot"}},
 		{"env", func(s *scene) { s.want.Workspaces[0].Env = []spec.EnvVar{{Name: "TOKEN", Value: "geheim"}} },
 			[]string{"bot: replace (restarts; up to 10s down; data kept)", "env.TOKEN: (unset) -> (a value)"}},
 		{"replace while stopped by hand", func(s *scene) {
