@@ -88,7 +88,7 @@ func checkHooks(s specs.Spec) error {
 	if s.Hooks == nil {
 		return nil
 	}
-	//nolint:staticcheck // a vendor may still use the old kind of hooks
+	//lint:ignore SA1019 a vendor may still use the old kind of hooks
 	for _, hook := range slices.Concat(s.Hooks.Prestart, s.Hooks.CreateRuntime, s.Hooks.CreateContainer, s.Hooks.StartContainer, s.Hooks.Poststart, s.Hooks.Poststop) {
 		if info, err := os.Stat(hook.Path); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
 			return fmt.Errorf("its devices need the program %s, which this host does not have (install it again, or generate the CDI file again)", hook.Path)
