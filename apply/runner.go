@@ -31,7 +31,7 @@ type Runner struct {
 
 	Who      string        // for the history: the person or agent, as user@host
 	Parallel int           // how many workspaces at a time; 0 is one
-	Settle   time.Duration // how long a new task must run to count as started
+	MinReady time.Duration // how long a new task must run to count as started; 0 is DefaultMinReady
 	Report   func(Event)   // may be nil; called from one goroutine at a time
 
 	// Ended is told of each change that was begun, when nothing more is done to
@@ -40,8 +40,8 @@ type Runner struct {
 	Ended func(c plan.Change, took time.Duration, err error)
 }
 
-// settle is how long a new task must run when the runner does not say.
-const settle = 100 * time.Millisecond
+// DefaultMinReady is how long a new task must run when the runner does not say.
+const DefaultMinReady = 100 * time.Millisecond
 
 // Run carries out the plan and returns every failure, joined. When ctx ends,
 // no further change is begun: fetching images is given up, and every change
@@ -269,7 +269,7 @@ func (r *run) start(ctx context.Context, s plan.StartTask, free func()) error {
 		return err
 	}
 	free()
-	watch, cancel := context.WithTimeout(ctx, cmp.Or(r.Settle, settle))
+	watch, cancel := context.WithTimeout(ctx, cmp.Or(r.MinReady, DefaultMinReady))
 	defer cancel()
 	code, exited, err := r.Runtime.Exited(watch, s.Container)
 	if err != nil {

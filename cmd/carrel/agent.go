@@ -26,13 +26,14 @@ import (
 type agentHost struct {
 	config   drivers.Config
 	parallel int
+	minReady time.Duration
 	drivers  *agenthost.Connection[*drivers.Host]
 	reporter agenthost.Reporter
 }
 
-func newAgentHost(c drivers.Config, parallel int, log *slog.Logger) *agentHost {
+func newAgentHost(c drivers.Config, o *watchOptions, log *slog.Logger) *agentHost {
 	return &agentHost{
-		config: c, parallel: parallel,
+		config: c, parallel: o.parallel, minReady: o.minReady,
 		drivers: &agenthost.Connection[*drivers.Host]{
 			Open:     func(ctx context.Context) (*drivers.Host, error) { return drivers.Open(ctx, c) },
 			Close:    (*drivers.Host).Close,
@@ -103,7 +104,7 @@ func (h *agentHost) Run(ctx context.Context, p plan.Plan, step func(apply.Event)
 	if err := host.ClaimStateDir(); err != nil {
 		return err
 	}
-	runner := newRunner(host, applyOptions{parallel: h.parallel})
+	runner := newRunner(host, applyOptions{parallel: h.parallel, minReady: h.minReady})
 	runner.Who, runner.Report, runner.Ended = "carrel-watch@"+hostname(), step, ended
 	return runner.Run(ctx, p)
 }

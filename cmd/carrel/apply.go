@@ -28,6 +28,7 @@ type applyOptions struct {
 	dataLoss    bool
 	parallel    int
 	lockTimeout time.Duration
+	minReady    time.Duration
 	anyStore    bool // go on when the store takes nothing at present, as on a full disk
 	output      *string
 	planned     *report.Plan // the only plan that may be applied; nil when any may
@@ -41,6 +42,7 @@ func applyFlags(cmd *cobra.Command) *applyOptions {
 	flags.BoolVar(&o.massDelete, "allow-mass-delete", false, "allow the plan to delete more than half of the set (and at least three workspaces)")
 	flags.BoolVar(&o.dataLoss, "allow-data-loss", false, "allow the plan to delete data permanently")
 	flags.IntVar(&o.parallel, "parallelism", parallelism(), "how many workspaces to change at the same time")
+	minReadyFlag(flags, &o.minReady)
 	flags.DurationVar(&o.lockTimeout, "lock-timeout", 30*time.Second, "how long to wait while another carrel command changes this host")
 	return o
 }
@@ -89,6 +91,9 @@ func change(cmd *cobra.Command, c drivers.Config, o applyOptions, want spec.Set,
 	}
 	if o.parallel < 1 {
 		return fmt.Errorf("--parallelism must be at least 1, not %d", o.parallel)
+	}
+	if o.minReady <= 0 {
+		return fmt.Errorf("--min-ready must be more than 0, not %s", o.minReady)
 	}
 	ctx := cmd.Context()
 	host, done, err := openLocked(ctx, cmd.CommandPath(), c, o)
@@ -162,7 +167,7 @@ func newRunner(host *drivers.Host, o applyOptions) *apply.Runner {
 	return &apply.Runner{
 		Runtime: host.Runtime, Network: host.Network, Volumes: host.Volumes, Records: host.Records,
 		Observe: func(ctx context.Context) (state.State, error) { return host.Observe(ctx, spec.Set{}) },
-		Who:     who(), Parallel: o.parallel,
+		Who:     who(), Parallel: o.parallel, MinReady: o.minReady,
 	}
 }
 

@@ -5,10 +5,12 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"carrel/apply"
 	"carrel/drivers"
 )
 
@@ -77,6 +79,11 @@ func hostname() string {
 }
 
 func parallelism() int { return min(2*runtime.NumCPU(), maxParallelism) }
+
+// minReadyFlag is the flag of every command that starts processes.
+func minReadyFlag(flags *pflag.FlagSet, to *time.Duration) {
+	flags.DurationVar(to, "min-ready", apply.DefaultMinReady, "how long a new process must run to count as started; one that ends earlier has failed, and what ran before is brought back")
+}
 
 // outputFlag is -o with the formats of a command; the first one is the default.
 func outputFlag(cmd *cobra.Command, formats ...string) *string {

@@ -38,6 +38,7 @@ type watchOptions struct {
 	format   string
 	level    slog.LevelVar
 	parallel int
+	minReady time.Duration
 }
 
 // nowhere is the value of --listen for an agent that does not listen.
@@ -60,6 +61,7 @@ func watchCommand(host *drivers.Config) *cobra.Command {
 	flags.StringVar(&o.format, "log-format", "auto", "format of the log: text, json, or auto, which is text on a terminal and json elsewhere")
 	flags.TextVar(&o.level, "log-level", &slog.LevelVar{}, "debug, info, warn or error")
 	flags.IntVar(&o.parallel, "parallelism", parallelism(), "how many workspaces are changed at the same time")
+	minReadyFlag(flags, &o.minReady)
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
 		log, err := o.logger()
 		if err != nil {
@@ -75,7 +77,7 @@ func (o *watchOptions) logger() (*slog.Logger, error) {
 	if err := oneOf("log-format", o.format, "auto", "text", "json"); err != nil {
 		return nil, err
 	}
-	for flag, d := range map[string]time.Duration{"resync": o.resync, "poll-interval": o.poll} {
+	for flag, d := range map[string]time.Duration{"resync": o.resync, "poll-interval": o.poll, "min-ready": o.minReady} {
 		if d <= 0 {
 			return nil, fmt.Errorf("--%s must be more than 0, not %s", flag, d)
 		}
@@ -102,7 +104,7 @@ func runAgent(ctx context.Context, c drivers.Config, o *watchOptions, paths []st
 	if err != nil {
 		return err
 	}
-	host := newAgentHost(c, o.parallel, log)
+	host := newAgentHost(c, o, log)
 	defer func() { err = errors.Join(err, host.drivers.Shut()) }()
 	registry, wakes, notify := prometheus.NewRegistry(), make(chan watch.Wake), &systemd{log: log}
 	specs := files.New(all, o.poll, log, func() { wake(ctx, wakes, watch.Wake{Kind: watch.FilesChanged}) })
