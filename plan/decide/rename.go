@@ -98,8 +98,10 @@ func (f Frame) mayDescribe(old Subject) string {
 		return "" // no file does
 	case f.Set.Doubts(source):
 		return "there is an error in " + f.Set.Invalid[0]
+	case f.Set.LeavesOut(source):
+		return source + ", which described it, is left out by .carrelignore"
 	case slices.Contains(f.Set.Empty, source):
-		return source + ", which described it, is empty"
+		return source + ", which described it, describes nothing now"
 	case !f.Set.Covers(source) && !old.Record.Gone && !f.Back:
 		return source + ", which described it, was not loaded"
 	}
