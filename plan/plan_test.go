@@ -512,6 +512,14 @@ func TestDecisions(t *testing.T) {
 			second.ID, second.CreatedAt = "bot-2", noon
 			s.now.Instances = append(s.now.Instances, second)
 		}, []string{"Nothing to do", "note: container bot-2 also says that it is bot; bot is used"}},
+		{"another state dir", func(s *scene) {
+			s.none("R V")
+			s.now.Instances[0].Volume = "/other/volumes/bot"
+		}, []string{"record missing in the store", "note: the data of bot is in /other/volumes/bot, and not in this state dir (is --state-dir right?)"}},
+		{"a deletion of what was adopted with a folder", func(s *scene) {
+			s.none("D V")
+			s.now.Instances[0].Volume = "/srv/bot"
+		}, []string{"bot: delete", "note: the data of bot stays in /srv/bot"}},
 		{"adoption by prefix", func(s *scene) {
 			s.none("R V")
 			found := wanted("bot")

@@ -49,13 +49,13 @@ func applyFlags(cmd *cobra.Command) *applyOptions {
 
 func applyCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "apply [PATH...]",
+		Use: "apply [PATH...]", SuggestFor: []string{"up", "create", "run", "deploy"},
 		Short: "Change the host so that it matches the specs",
 		Long:  "Plan, show the plan, ask for approval, and carry it out. PATH is a file, a folder, or - for standard input; the default is the current folder.",
 	}
 	options, o, policy := planFlags(cmd), applyFlags(cmd), policyFlag(cmd, defaultPolicy)
 	wait := cmd.Flags().Duration("device-wait", 30*time.Second, "how long to wait for the CDI files of a vendor that has none yet; by default only soon after a boot, and when the host may have the vendor's tools")
-	expected := cmd.Flags().String("plan", "", "apply only if planning again gives this plan: a file that plan --out wrote, - for standard input, or a plan id")
+	expected := cmd.Flags().String("plan", "", "apply only if the plan is still this saved one: a file that plan --out wrote, - for standard input, or a plan id")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
 		if cmd.Flags().Changed("plan") {
 			was, err := planned(*expected, cmd.InOrStdin())

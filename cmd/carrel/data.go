@@ -128,7 +128,7 @@ func dataRestoreCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore NAME",
 		Short: "Restore preserved data as the volume; the current data is preserved",
-		Args:  cobra.ExactArgs(1),
+		Args:  arguments(1, 1),
 	}
 	o := applyFlags(cmd)
 	at := cmd.Flags().String("at", "", "time of the preserved data, as carrel data ls prints it (default: the newest)")
@@ -142,8 +142,8 @@ func dataRmCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm NAME",
 		Short: "Delete preserved data of a workspace permanently",
-		Long:  "Delete preserved data permanently, after approval (--yes). It never deletes the volume of a workspace: carrel delete preserves that first.",
-		Args:  cobra.ExactArgs(1),
+		Long:  "Delete preserved data permanently. It asks first; --yes does not ask. It never deletes the volume of a workspace: carrel delete preserves that first.",
+		Args:  arguments(1, 1),
 	}
 	o := applyFlags(cmd)
 	at := cmd.Flags().String("at", "", "time of the preserved data, as carrel data ls prints it (default: all of it)")
@@ -160,7 +160,7 @@ func dataImportCommand(host *drivers.Config) *cobra.Command {
 		Use:   "import NAME FILE",
 		Short: "Import an archive as the volume of a workspace; the current data is preserved",
 		Long:  "FILE is a tar archive, uncompressed or compressed with zstd or gzip. carrel unpacks it next to the volume first. The workspace stops only while the volumes are exchanged.",
-		Args:  cobra.ExactArgs(2),
+		Args:  arguments(2, 2),
 	}
 	o := applyFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -180,7 +180,7 @@ func dataExportCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export NAME",
 		Short: "Export the volume of a workspace to a tar archive, compressed with zstd",
-		Args:  cobra.ExactArgs(1),
+		Args:  arguments(1, 1),
 	}
 	file := cmd.Flags().StringP("output", "o", "", "file of the archive, or - for standard output (default: NAME.tar.zst)")
 	consistent := cmd.Flags().Bool("stop", false, "stop the workspace during the export, so that the copy is consistent")

@@ -25,7 +25,7 @@ func devicesCommand(host *drivers.Config) *cobra.Command {
 		Use:   "devices",
 		Short: "List the CDI devices of this host",
 		Long:  "List the CDI devices of this host by their fully qualified names, as specs write them, with a digest of what each resolves to.",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 	}
 	output := outputFlag(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

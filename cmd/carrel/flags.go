@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -79,6 +80,22 @@ func hostname() string {
 }
 
 func parallelism() int { return min(2*runtime.NumCPU(), maxParallelism) }
+
+// many is for a command that takes any number of arguments.
+const many = math.MaxInt
+
+// arguments is how many arguments a command takes.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return fmt.Errorf("too few arguments (write %s)", cmd.UseLine())
+		case len(args) > most:
+			return fmt.Errorf("too many arguments: %q (write %s)", args[most], cmd.UseLine())
+		}
+		return nil
+	}
+}
 
 // minReadyFlag is the flag of every command that starts processes.
 func minReadyFlag(flags *pflag.FlagSet, to *time.Duration) {

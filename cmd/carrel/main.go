@@ -50,7 +50,7 @@ func root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "carrel",
 		Short:         "Keep long-lived containers on containerd in the state that YAML specs describe",
-		Long:          "Keep long-lived containers on containerd in the state that YAML specs describe.\n\nAn environment variable sets each flag that is not passed: CARREL_STATE_DIR for --state-dir.",
+		Long:          "Keep long-lived containers on containerd in the state that YAML specs describe.\n\nEach flag can also be set by an environment variable: CARREL_STATE_DIR for --state-dir.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version,

@@ -26,7 +26,7 @@ func planFlags(cmd *cobra.Command) *plan.Options {
 
 func planCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "plan [PATH...]",
+		Use: "plan [PATH...]", SuggestFor: []string{"diff"},
 		Short: "Show what apply would do, and change nothing",
 		Long:  "Compare the specs with the store and with containerd, and print the plan. PATH is a file, a folder, or - for standard input; the default is the current folder.",
 	}

@@ -25,7 +25,7 @@ import (
 
 func statusCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "status [NAME...]",
+		Use: "status [NAME...]", SuggestFor: []string{"ps", "ls", "list", "get"},
 		Short: "Show the workspaces of this host and their current state",
 	}
 	output := outputFlag(cmd, "table", "json", "yaml")
@@ -213,9 +213,9 @@ func dash(word string) string {
 
 func historyCommand(host *drivers.Config) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "history [NAME]",
+		Use: "history [NAME]", SuggestFor: []string{"events", "log"},
 		Short: "Show the steps that were carried out, newest first",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  arguments(0, 1),
 	}
 	output := outputFlag(cmd, "table", "json")
 	limit := cmd.Flags().Int("limit", 100, "show at most this many steps")

@@ -22,13 +22,15 @@ func restartCommand(host *drivers.Config) *cobra.Command {
 }
 
 func deleteCommand(host *drivers.Config) *cobra.Command {
-	return verb(host, "delete NAME...", "Delete workspaces and preserve their data", plan.Delete)
+	cmd := verb(host, "delete NAME...", "Delete workspaces; their data is preserved, unless their preserveData says otherwise", plan.Delete)
+	cmd.SuggestFor = []string{"rm", "remove", "down", "destroy"}
+	return cmd
 }
 
 // verb is a command that does one thing to the named workspaces. Only a deletion
 // asks for approval: the names already say what the user wants.
 func verb(host *drivers.Config, use, short string, decide func(state.State, ...string) (plan.Plan, error)) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.MinimumNArgs(1)}
+	cmd := &cobra.Command{Use: use, Short: short, Args: arguments(1, many)}
 	o := applyFlags(cmd)
 	o.anyStore = true
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {

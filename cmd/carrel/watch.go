@@ -51,7 +51,7 @@ func watchCommand(host *drivers.Config) *cobra.Command {
 		Long: "Apply the specs, and apply them again when files change, when something happens to a workspace, and every few minutes.\n" +
 			"While a file has errors, its last valid version counts. Changes that delete data, or most of a set, need approval: carrel apply makes them.\n" +
 			"SIGHUP reads everything again, and retries at once what failed. SIGTERM stops the agent; workspaces keep running.",
-		Args: cobra.MinimumNArgs(1),
+		Args: arguments(1, many),
 	}
 	o := &watchOptions{plan: planFlags(cmd), policy: policyFlag(cmd, defaultPolicy)}
 	flags := cmd.Flags()

@@ -102,6 +102,9 @@ func extract(ctx context.Context, archive io.Reader, folder string) error {
 		if errors.Is(err, io.EOF) {
 			return errors.Join(whole(stream, before), x.finish())
 		}
+		if before == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+			return errors.New("it is not a tar archive") // it has no header
+		}
 		if err == nil {
 			err = x.entry(h)
 		}

@@ -207,6 +207,9 @@ func (f Frame) compare(d *Decision, applied spec.Workspace) {
 	if reason := d.staleRecord(); reason != "" && len(d.Fields) == 0 {
 		d.then(ActionUpdate, CostNone, reason)
 	}
+	if d.Record == nil && d.Data.Place == InFolder && d.Instance.Applied != nil {
+		d.Notes = append(d.Notes, fmt.Sprintf("the data of %s is in %s, and not in this state dir (is --state-dir right?)", d.Name, d.Instance.Volume))
+	}
 	if d.Action == "" {
 		d.Counted = Unchanged
 		return
@@ -358,6 +361,9 @@ func (d *Decision) remove(reason string) {
 	}
 	d.Goal.Instance, d.Goal.Process, d.Goal.Record = DeleteInstance, StopProcess, DeleteRecord
 	d.Goal.Volume = d.setAside()
+	if d.Data.Place == InFolder {
+		d.Notes = append(d.Notes, fmt.Sprintf("the data of %s stays in %s", d.Name, d.Instance.Volume))
+	}
 }
 
 // clean removes what an earlier run left of a workspace that needs nothing else:
