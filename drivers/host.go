@@ -172,6 +172,7 @@ func (h *Host) ObserveLocal(ctx context.Context, want spec.Set) (state.State, er
 		now.Networks, err = h.Network.Attachments(ctx)
 		now.CNI, now.DNS = h.Network.Description(), h.Network.NameServers()
 		now.IPv4Only = h.Network.IPv4Only()
+		now.NoNetwork, now.NoPorts = h.Network.Problem(false), h.Network.Problem(true)
 		if err == nil {
 			now.Left, err = h.Network.Leftovers()
 		}

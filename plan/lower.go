@@ -14,7 +14,8 @@ import (
 // steps before it left. It decides nothing: it says how.
 //
 // The order is the same for all changes: the workspace is claimed; all that is
-// needed is fetched and checked while the old process runs; what can change in place does;
+// needed is fetched and checked while the old process runs; a container without an
+// owner is adopted; what can change in place does;
 // the process ends; data is moved; the container is replaced; the process starts.
 // Its error is a step that the world refused.
 func lower(f decide.Frame, d decide.Decision, w *World) (Change, error) {
@@ -22,9 +23,9 @@ func lower(f decide.Frame, d decide.Decision, w *World) (Change, error) {
 	b.remember()
 	b.claim()
 	b.recordWish()
-	b.adopt()
 	b.fetch()
 	b.check()
+	b.adopt()
 	b.update()
 	b.tidy()
 	b.endProcess()
@@ -239,14 +240,14 @@ func (b *builder) moveLeftover() {
 	b.add(MigrateData{Workspace: b.Name, Snapshot: b.Data.Leftover, DataPath: b.moved})
 }
 
-// dataPath is where the container has its data that is to become the volume. One
-// that was adopted has it where its spec said so then.
+// dataPath is where the container has its data that is to become the volume: where
+// its spec says so now, or else said so when it was adopted.
 func (b *builder) dataPath() string {
-	if was := b.Applied(); was != nil {
-		return was.DataPath
-	}
 	if b.Desired != nil {
 		return b.Desired.DataPath
+	}
+	if was := b.Applied(); was != nil {
+		return was.DataPath
 	}
 	return spec.Default().DataPath
 }

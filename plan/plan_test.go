@@ -161,8 +161,8 @@ func TestTable(t *testing.T) {
       image: docker.io/library/bot:v0 -> docker.io/library/bot:v1
       because: container bot exists and has no owner
       because: container bot keeps its data in its root filesystem
-      1. adopt container bot as bot
-      2. check image docker.io/library/bot:v1 for bot
+      1. check image docker.io/library/bot:v1 for bot
+      2. adopt container bot as bot
       3. stop bot within 10s
       4. copy data of bot from /data in root filesystem rootfs-1
       5. delete container bot
@@ -179,8 +179,8 @@ func TestTable(t *testing.T) {
       image: docker.io/library/bot:v0 -> docker.io/library/bot:v1
       because: container bot exists and has no owner
       because: container bot keeps its data in /srv/bot, which stays as it is
-      1. adopt container bot as bot
-      2. check image docker.io/library/bot:v1 for bot
+      1. check image docker.io/library/bot:v1 for bot
+      2. adopt container bot as bot
       3. stop bot within 10s
       4. copy data of bot from folder /srv/bot
       5. delete container bot
@@ -435,7 +435,8 @@ func TestDecisions(t *testing.T) {
 			s.none("V")
 			s.now.Instances[0].Volume, s.now.Instances[0].Snapshot = "", "rootfs-1"
 			s.want.Workspaces[0].DataPath = "/work"
-		}, []string{"dataPath: /data -> /work", "copy data of bot from /data in root filesystem rootfs-1"}},
+		}, []string{"WARNING: this deletes data of bot permanently (it needs --allow-data-loss)", "dataPath: /data -> /work",
+			"what is at /work there is kept, and what is at /data is deleted", "copy data of bot from /work in root filesystem rootfs-1"}},
 		{"volume lost, and data of long ago", func(s *scene) {
 			s.none("V")
 			s.now.Instances[0].CreatedAt = noon.Add(-time.Hour)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -257,9 +258,9 @@ func TestFirstInterruptEndsCleanly(t *testing.T) {
 	cmd.Stderr = &stderr
 	b.must(cmd.Start())
 	interrupted := false
-	for text := make([]byte, 4096); ; {
-		n, err := out.Read(text)
-		if strings.Contains(string(text[:n]), `"step":"CreateContainer"`) && !interrupted {
+	for lines := bufio.NewReader(out); ; {
+		line, err := lines.ReadString('\n')
+		if strings.HasPrefix(line, `{"type":"began"`) && strings.Contains(line, `"step":"CreateContainer"`) && !interrupted {
 			interrupted = true
 			b.must(cmd.Process.Signal(syscall.SIGINT))
 		}

@@ -87,6 +87,19 @@ func (d *Driver) network(ports bool) (*network, error) {
 	return &network{list: list, file: files[0]}, nil
 }
 
+// Problem is why no workspace can be attached, or none with ports: the configuration
+// cannot be read, or a plugin is missing. "" when nothing is known to be wrong.
+func (d *Driver) Problem(ports bool) string {
+	n, err := d.network(ports)
+	if err == nil {
+		err = d.hasPlugins(n.list)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 // load reads a list of plugins, or a single plugin as older files have it.
 func load(file string) (*libcni.NetworkConfigList, error) {
 	text, err := os.ReadFile(file)

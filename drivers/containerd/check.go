@@ -127,7 +127,27 @@ func (d *Driver) CheckContainer(ctx context.Context, s plan.CheckContainer) erro
 			return err
 		}
 	}
-	return together([]error{d.readyFor(made), checkHooks(made)})
+	return together(append(d.sameKinds(ctx, s.Container, made.Mounts), d.readyFor(made), checkHooks(made)))
+}
+
+// sameKinds finds mounts whose source was a folder when the process was started and is
+// a file now, or the reverse: the runtime would refuse them. The process still has what
+// was mounted then.
+func (d *Driver) sameKinds(ctx context.Context, container string, mounts []specs.Mount) (errs []error) {
+	task, err := d.task(ctx, container)
+	if err != nil {
+		return []error{d.explain(err)}
+	}
+	for _, m := range mounts {
+		source, gone := os.Stat(m.Source)
+		inside, unknown := os.Lstat(fmt.Sprintf("/proc/%d/root%s", task.PID, m.Destination))
+		if m.Type != "bind" || gone != nil || unknown != nil || source.IsDir() == inside.IsDir() {
+			continue // what is gone is reported by others
+		}
+		errs = append(errs, fmt.Errorf("mount source %s is a %s now, and was a %s when the process was started (bring that back, or correct mounts)",
+			m.Source, kindOf(source), kindOf(inside)))
+	}
+	return errs
 }
 
 // together puts several errors into one line.

@@ -95,6 +95,7 @@ func (f Frame) fill(d *Decision) VolumeGoal {
 func (d *Decision) fillAnew() VolumeGoal {
 	switch {
 	case d.ownLeftover():
+		d.otherDataPath()
 		return VolumeGoal{From: FromLeftover}
 	case !d.Data.Preserved.IsZero():
 		d.Because("its preserved data returns")
@@ -178,6 +179,16 @@ func (d *Decision) setAside() VolumeGoal {
 		d.Because(fmt.Sprintf("preserveData is %s: the data in its container is deleted", policy))
 	}
 	return VolumeGoal{}
+}
+
+// otherDataPath says what is lost when data that is still in a root filesystem is
+// looked for at another path than the one that was applied. Only a person knows
+// whether the old path was wrong, or the data is to be mounted elsewhere.
+func (d *Decision) otherDataPath() {
+	if was := d.Applied(); was != nil && was.DataPath != d.Desired.DataPath {
+		d.Cost = CostDataAtRisk
+		d.Because(fmt.Sprintf("its data is still in its root filesystem: what is at %s there is kept, and what is at %s is deleted (to keep that, set dataPath back; once it is in a volume, dataPath can change)", d.Desired.DataPath, was.DataPath))
+	}
 }
 
 // dataLoss says that the change deletes data.

@@ -239,7 +239,10 @@ func (f Frame) makeAnew(d *Decision, run bool) {
 		d.Goal.Process = RunProcess
 	}
 	switch d.Data.Place {
-	case Inside, InFolder:
+	case Inside:
+		d.otherDataPath()
+		d.Goal.Volume = VolumeGoal{Move: true}
+	case InFolder:
 		d.Goal.Volume = VolumeGoal{Move: true}
 	default:
 		d.Goal.Volume = f.fill(d)

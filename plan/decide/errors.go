@@ -31,6 +31,9 @@ func (f Frame) impossible(s Subject) (errs spec.Errors) {
 		}
 	}
 	f.wrongMounts(*w, &errs)
+	if why := f.noNetwork(s); why != "" {
+		errs.Add(w.At("network"), "", "its process would have no network: %s", why)
+	}
 	c, name := s.Instance, w.At("metadata.name")
 	switch {
 	case c == nil && s.Applied() == nil && w.Network.Mode == spec.NetworkCNI && s.Name == shortName(f.Now.Host):
@@ -47,6 +50,20 @@ func (f Frame) impossible(s Subject) (errs spec.Errors) {
 		errs.Add(name, f.regain(s, lost), "the volume of workspace %s, %s/%s, is missing", lost, f.Now.VolumesDir, lost)
 	}
 	return errs
+}
+
+// noNetwork is why a process that runs must not be ended: it is to be attached anew,
+// and that is not possible now. "" when it is, or when nothing runs.
+func (f Frame) noNetwork(s Subject) string {
+	wanted := s.Desired.Network
+	same := s.Network.Attached && Ports(s.Network.Ports) == Ports(wanted.Ports)
+	if wanted.Mode != spec.NetworkCNI || same || s.Instance == nil || !s.Instance.Task.Alive() {
+		return ""
+	}
+	if len(wanted.Ports) > 0 {
+		return f.Now.NoPorts
+	}
+	return f.Now.NoNetwork
 }
 
 // shortName is a host name without its domain.

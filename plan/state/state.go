@@ -32,6 +32,8 @@ type State struct {
 	CNI        string      // what networks are attached with, in one line
 	DNS        []string    // what workspaces cannot use of the host's nameservers
 	IPv4Only   bool        // networks are known to have no IPv6
+	NoNetwork  string      // why no workspace can be attached to a network now; "" when it can
+	NoPorts    string      // why none can publish ports now; "" when it can
 	Taken      []TakenPort // of the ports that specs want
 	Devices    Devices
 	Absent     map[string]bool // mount sources that specs name, and mount points in them, which the host does not have
