@@ -176,7 +176,7 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 		"twice":            {archive(t, file("a", "x"), file("a", "y")), "exists"},
 		"garbage":          {bytes.Repeat([]byte("garbage "), 1000), "it is damaged, or not a tar archive"},
 		"empty":            {nil, "it is not a tar archive"},
-		"a short text":     {[]byte("kind: Workspace\n"), "it is not a tar archive"},
+		"a short text":     {[]byte("kind: Workspace\n"), "it is cut short, or not a tar archive"},
 		"appended":         {append(bytes.Clone(good), bytes.Repeat([]byte("x"), 512)...), "something follows its end"},
 		"wrong checksum":   {flipped, "it is damaged"},
 		"no end":           {good[:len(good)-1024], "it is cut short"},

@@ -103,7 +103,7 @@ func extract(ctx context.Context, archive io.Reader, folder string) error {
 			return errors.Join(whole(stream, before), x.finish())
 		}
 		if before == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
-			return errors.New("it is not a tar archive") // it has no header
+			return errors.New("it is cut short, or not a tar archive (make it again, or copy it again)")
 		}
 		if err == nil {
 			err = x.entry(h)
