@@ -513,6 +513,14 @@ func TestDecisions(t *testing.T) {
 			second.ID, second.CreatedAt = "bot-2", noon
 			s.now.Instances = append(s.now.Instances, second)
 		}, []string{"Nothing to do", "note: container bot-2 also says that it is bot; bot is used"}},
+		{"other ports, and a plugin that is missing", func(s *scene) {
+			s.want.Workspaces[0].Network = spec.Network{Mode: spec.NetworkCNI, Ports: []spec.Port{{Host: 80, Container: 80, Protocol: "tcp"}}}
+			s.now.NoPorts = "plugin portmap is missing"
+		}, []string{"error:", "its process would have no network: plugin portmap is missing"}},
+		{"other ports of one that does not run, and a plugin that is missing", func(s *scene) {
+			s.want.Workspaces[0].Network = spec.Network{Mode: spec.NetworkCNI, Ports: []spec.Port{{Host: 80, Container: 80, Protocol: "tcp"}}}
+			s.now.NoPorts, s.now.Instances[0].Task = "plugin portmap is missing", state.Task{}
+		}, []string{"bot: replace"}},
 		{"another state dir", func(s *scene) {
 			s.none("R V")
 			s.now.Instances[0].Volume = "/other/volumes/bot"
