@@ -44,11 +44,12 @@ func (b *bed) endProcess(name string) {
 	b.must(task.Kill(ctx, syscall.SIGKILL, client.WithKillAll))
 }
 
-// readUntil reads lines up to the first one that has a text.
+// readUntil reads lines up to the first one that has a text. The plan, which comes
+// first, names steps that have not begun.
 func readUntil(t *testing.T, lines *bufio.Scanner, text string) {
 	t.Helper()
 	for lines.Scan() {
-		if strings.Contains(lines.Text(), text) {
+		if strings.Contains(lines.Text(), text) && !strings.HasPrefix(lines.Text(), `{"type":"plan"`) {
 			return
 		}
 	}
