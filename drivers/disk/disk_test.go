@@ -8,35 +8,22 @@ import (
 	"testing"
 
 	"carrel/drivers/disk"
+	"carrel/drivers/drivertest"
 )
 
-// small is a filesystem with these options.
-func small(t *testing.T, options string) string {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 func TestLeft(t *testing.T) {
-	full := small(t, "size=64k")
+	full := drivertest.Disk(t, "size=64k")
 	if err := os.WriteFile(filepath.Join(full, "fill"), make([]byte, 65<<10), 0o600); !disk.Full(err) {
 		t.Fatalf("writing more than there is room: %v", err)
 	}
-	inodes := small(t, "size=4m,nr_inodes=2")
+	inodes := drivertest.Disk(t, "size=4m,nr_inodes=2")
 	if err := os.WriteFile(filepath.Join(inodes, "one"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(filepath.Join(inodes, "two"), 0o700); !disk.Full(err) {
 		t.Fatalf("making more than there are inodes: %v", err)
 	}
-	readOnly := small(t, "size=4m")
+	readOnly := drivertest.Disk(t, "size=4m")
 	if err := syscall.Mount("", readOnly, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +38,7 @@ func TestLeft(t *testing.T) {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
 	}
-	if got := disk.Left(small(t, "size=64m")); got != "" {
+	if got := disk.Left(drivertest.Disk(t, "size=64m")); got != "" {
 		t.Errorf("a disk with room: %q", got)
 	}
 }

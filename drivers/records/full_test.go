@@ -8,24 +8,11 @@ import (
 	"syscall"
 	"testing"
 
+	"carrel/drivers/drivertest"
 	"carrel/drivers/records"
 	"carrel/plan"
 	"carrel/plan/state"
 )
-
-// smallDisk is a folder on a filesystem of its own.
-func smallDisk(t *testing.T, options string) string {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
 
 // use writes into a folder until its filesystem takes nothing more.
 func use(t *testing.T, path string) {
@@ -66,7 +53,7 @@ func expectRecord(t *testing.T, s *records.Store, err error) {
 }
 
 func TestAStoreOnAFullDiskIsRead(t *testing.T) {
-	dir := smallDisk(t, "size=1m")
+	dir := drivertest.Disk(t, "size=1m")
 	url := "sqlite://" + dir + "/records.db"
 	save(t, url)
 	use(t, dir+"/fill")
@@ -95,7 +82,7 @@ func TestAStoreOnAFullDiskIsRead(t *testing.T) {
 }
 
 func TestAStoreWithoutInodesIsRead(t *testing.T) {
-	dir := smallDisk(t, "size=8m,nr_inodes=3")
+	dir := drivertest.Disk(t, "size=8m,nr_inodes=3")
 	url := "sqlite://" + dir + "/records.db"
 	full := t.TempDir()
 	save(t, "sqlite://"+full+"/records.db")
@@ -112,7 +99,7 @@ func TestAStoreWithoutInodesIsRead(t *testing.T) {
 
 // What a program that was killed wrote last is in the log, and its index may be lost.
 func TestALogOnAFullDiskIsRead(t *testing.T) {
-	dir, full := smallDisk(t, "size=2m"), t.TempDir()
+	dir, full := drivertest.Disk(t, "size=2m"), t.TempDir()
 	s := open(t, "sqlite://"+full+"/records.db")
 	if err := s.SaveRecord(t.Context(), saved, nil); err != nil {
 		t.Fatal(err)
